@@ -203,11 +203,11 @@ def _read_tuning(tuning: Any, kind: Loss) -> tuple[float, ...]:
         return kind.tuning
     needed = f"tuning must be {'a number above 0' if len(kind.names) == 1 else '(a, b, c), numbers with 0 < a <= b < c'}"
     try:
-        values = tuple(float(value) for value in (tuning if isinstance(tuning, tuple | list) else (tuning,)))
-        if isinstance(tuning, bool | str) or len(values) != len(kind.names):
-            raise TypeError
-    except Exception:  # whatever a __float__ may raise
-        raise TypeError(f"{needed}, not {shown(tuning)}") from None
+        values = tuple(read_tol(value) for value in (tuning if isinstance(tuning, tuple | list) else (tuning,)))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{needed}, not {shown(tuning)}") from None
+    if len(values) != len(kind.names):
+        raise TypeError(f"{needed}, not {shown(tuning)}")
     ordered = all(a <= b for a, b in pairwise(values)) and (len(values) < 3 or values[1] < values[2])
     if not (all(0.0 < value < math.inf for value in values) and ordered):
         raise ValueError(f"{needed}; it is {shown(tuning)}")

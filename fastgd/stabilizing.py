@@ -14,10 +14,10 @@ from .input.options import read_choice
 from .input.shapes import broadcast
 from .input.wrong_names import helps_with_keywords
 from .kernels.update_rules import NOT_NEGATIVE
+from .planning.backends import require_kernels
 from .planning.compressed import read_moments
 from .results.moments import Moments
 from .results.stability import Stability
-from .running.hessians import extreme_eigenvalues
 
 
 @helps_with_keywords
@@ -100,6 +100,9 @@ def stability(
     >>> bool((result.epochs <= found.epochs(1e-6)).all())
     True
     """
+    require_kernels("stability")
+    from .running.hessians import extreme_eigenvalues  # imports Numba
+
     decay = read_hyperparameter(weight_decay, "weight_decay", NOT_NEGATIVE)
     of_the_sum = read_choice(reduction, "reduction", get_args(Reduction)) == "sum"
     told: dict[str, Any] = {

@@ -310,7 +310,8 @@ class _Limits:
     """The stability limits of the learning rate, from the safe rate of `fit`, 1/λ_max."""
 
     def __init__(self, data: Mapping[str, Any], problem: Any) -> None:
-        self._data, self._known = data, problem.n_parameters <= _MOST_OF_LIMITS and problem.device is None
+        few, kernels = problem.n_parameters <= _MOST_OF_LIMITS, BACKENDS["cpu"].why_unavailable() is None
+        self._data, self._known = data, few and kernels and problem.device is None
         self._rates: dict[Any, np.ndarray] = {}
         self._intercept = problem.intercept
 

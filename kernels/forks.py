@@ -38,6 +38,9 @@ NEEDED = sys.stdlib_module_names | {
     "cupy", "fastgd", "jinja2", "llvmlite", "matplotlib", "mpmath", "narwhals", "numba", "numpy", "rich", "torch",
 }  # fmt: skip
 
+_CO_GENERATOR = 0x20  # of the code of a generator
+_OVER = object()
+
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
@@ -80,7 +83,20 @@ def lapack_lock() -> Any:
 
 
 def lapack(function: Callable[Given, Made]) -> Callable[Given, Made]:
-    """Decorator: the function calls LAPACK or BLAS."""
+    """Decorator: the function calls LAPACK or BLAS. A generator holds the lock while it runs."""
+    if getattr(getattr(function, "__code__", None), "co_flags", 0) & _CO_GENERATOR:  # `inspect` takes long to import
+
+        @functools.wraps(function)
+        def each(*args: Given.args, **options: Given.kwargs) -> Any:
+            made: Any = function(*args, **options)
+            while True:
+                with lapack_lock():
+                    found = next(made, _OVER)
+                if found is _OVER:
+                    return
+                yield found
+
+        return each
 
     @functools.wraps(function)
     def call(*args: Given.args, **options: Given.kwargs) -> Made:

@@ -15,7 +15,12 @@ from ..input.messages import counted
 from ..input.missing import Numbers
 from ..input.shapes import broadcast
 
-_TIMES = ("time", "t", "date", "datetime", "valid_time", "year")
+_TIMES = ("t", "year", "month", "week", "day", "hour", "season")
+
+
+def _is_time(name: str) -> bool:
+    lower = name.lower()
+    return "time" in lower or "date" in lower or lower.rstrip("s") in _TIMES
 
 
 def bring_samples_into_place(X: Numbers, y: Numbers, weights: Numbers | None) -> None:
@@ -49,8 +54,8 @@ def _name_of_samples(X: Numbers, y: Numbers) -> str | None:
         found = y.dims[-1]
     else:
         return None
-    time = next((name for name in shared if name in _TIMES), found)
-    if found not in _TIMES and time != found:
+    time = next((name for name in shared if _is_time(name)), found)
+    if not _is_time(found) and time != found:
         raise ValueError(
             f"X has axes {X.dims}, y has {y.dims}, and both {time!r} and {found!r} may be the samples: give X with {time!r} last but one "
             f"and y with {time!r} as its last axis, or numpy.asarray of both"
@@ -69,12 +74,12 @@ def _move(numbers: Numbers, axis: int, place: int) -> None:
 def _refuse_to_guess(name: str, numbers: Numbers, X: Numbers) -> None:
     """Raise where the last axis is as long as another one, which is a time by its name."""
     dims, shape = numbers.dims, numbers.array.shape
-    if dims is None or dims[-1] in _TIMES:
+    if dims is None or _is_time(dims[-1]):
         return
     n_samples = X.array.shape[0] if X.array.ndim == 1 else X.array.shape[-2]
-    times = [k for k, dim in enumerate(dims) if dim in _TIMES and shape[k] == n_samples == shape[-1]]
+    times = [dim for dim, length in zip(dims, shape, strict=True) if _is_time(dim) and length == n_samples == shape[-1]]
     if times:
-        time = dims[times[0]]
+        time = times[0]
         raise ValueError(
             f"{name} has axes {dims}, and both {time!r} and {dims[-1]!r} have length {n_samples}: give "
             f"{name}.transpose(..., {time!r}) if {time!r} is the samples, numpy.asarray({name}) if {dims[-1]!r} is"

@@ -40,7 +40,7 @@ def where_not_finite(problem: Problem, limit: int | None = None) -> str:
     missing = items.missing(slice(item, item + 1), slice(row, row + 1))
     if missing is not None and missing[(0, 0, *column)]:
         if items.mask is not None and _given(items.mask, item, [row, *column]):
-            return f"{name} is missing (masked, None or NA) {where}: {advice}; or fill it in, as by {name}.filled(value)"
+            return f"{name} is missing (masked, None or NA) {where}: {advice}; or fill it in (a masked array by {name}.filled(value))"
         return f"{name} is the nodata value {value:g} {where}: {advice}"
     if np.isfinite(value):
         return f"{name} is too large for {problem.dtype}: {value:g} {where}; give dtype='float64'"

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..input.annotations import NanPolicy
 from ..input.arrays import NUMPY, Arrived, Library
-from ..input.messages import shown
+from ..input.messages import shown, where_arrays
 from ..input.missing import Numbers, read_nodata, refuse_impossible
 from ..input.options import MOST, read_choice, read_count, read_dtype
 from ..input.reading import names_of_columns
@@ -121,7 +121,10 @@ class Problem:
             raise TypeError(f"intercept must be True or False, not {shown(intercept)}; a starting value is given as intercept0")
         of_x, of_y, of_weights = read_data(arrived, nodata)
         X, y = of_x.array, of_y.array
-        check_shapes(X, y)
+        try:
+            check_shapes(X, y)
+        except ValueError as error:
+            raise ValueError(where_arrays(str(error), arrived.given)) from None
         nan_policy = read_choice(nan_policy, "nan_policy", NAN_POLICIES)
         one_feature = X.ndim == 1
         n_samples = X.shape[0] if one_feature else X.shape[-2]
@@ -140,7 +143,10 @@ class Problem:
         if n_samples >= 2**31 and (of_weights is not None or nan_policy == "omit"):
             raise ValueError(f"fits of 2^31 samples or more cannot leave samples out; X has {n_samples:,}")
         if of_weights is not None:
-            leading = check_weights(of_weights.array, X, y, n_samples, leading)
+            try:
+                leading = check_weights(of_weights.array, X, y, n_samples, leading)
+            except ValueError as error:
+                raise ValueError(where_arrays(str(error), arrived.given)) from None
         if n_samples * n_features * math.prod(leading) * chosen.itemsize > MOST:
             fits = " x ".join(map(str, leading)) or 1
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -69,3 +70,18 @@ def amount(size: int) -> str:
     if size >= 2**28:
         return f"{size / 2**30:,.2f} GiB"
     return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"
+
+
+def where_arrays(text: str, given: Mapping[str, Any]) -> str:
+    """A message whose advice works with what was given: lists and frames become arrays first."""
+    says, _, advice = text.partition("give ")
+    first = []
+    for name, value in given.items():
+        if hasattr(value, "movedim"):  # a tensor of torch
+            advice = advice.replace(f"np.moveaxis({name}", f"torch.moveaxis({name}")
+        elif (hasattr(value, "dims") or not (isinstance(value, np.ndarray) or hasattr(value, "__array_namespace__"))) and any(
+            code in advice for code in (f"{name}[:", f"{name}[.", f"{name}.T", f"np.moveaxis({name}")
+        ):
+            first.append(name)
+    text = f"{says}give {advice}" if advice else says
+    return f"{text}, where {', '.join(first)} = {', '.join(f'np.asarray({name})' for name in first)}" if first else text

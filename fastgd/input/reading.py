@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,15 @@ def read(value: Any, name: str, needed: str = AN_ARRAY, nodata: tuple[Any, ...] 
         columns = columns_of(value)
         if columns is not None:
             return _stack([read(column, f"{name}[{label!r}]", needed, nodata) for label, column in columns], -1, name)
+        value = _listed(value, name)
         if isinstance(value, SEQUENCES) and not _is_plain(value, nodata != (), name):
             return _read_sequence(value, name, needed, nodata)
     given, array = value, _as_numpy(value, name, needed)
     mask: Any = None
     if isinstance(array, np.ma.MaskedArray):
         hidden = np.ma.getmask(array)
-        array, mask = array.data, hidden if hidden is not np.ma.nomask and hidden.any() else None
+        hidden = np.asarray(hidden if array.dtype.names is None else False)
+        array, mask = array.data, hidden if hidden.any() else None
     array = np.asarray(array)  # no matrix, which never has three axes
     if array.dtype == object and array.ndim:
         array, mask = _read_objects(given, array, mask, name, needed)
@@ -107,9 +110,8 @@ def _as_numpy(value: Any, name: str, needed: str) -> np.ndarray:
             value = to_numpy(value.data, name)  # xarray drops the mask of what it wraps
         if not isinstance(value, np.ndarray):
             check_readable(value, name)
-        array = np.asanyarray(value)
-        if array.dtype == object and array.ndim == 0 and hasattr(value, "shape") and hasattr(value, "__getitem__"):
-            array = np.asanyarray(value[...])  # a variable of a file, such as scipy.io's
+        by_index = hasattr(value, "shape") and hasattr(value, "__getitem__") and not hasattr(value, "__array__")
+        array = np.asanyarray(value[...] if by_index else value)  # of a variable of a file, such as scipy.io's
     except MemoryError:  # a list may be right, and too long for an array
         raise
     except Exception as error:  # whatever an __array__ may raise
@@ -135,7 +137,7 @@ def columns_of(value: Any) -> list[tuple[Any, Any]] | None:
     """
     if isinstance(value, HOST):
         return None
-    if hasattr(value, "columns") and hasattr(value, "dtypes"):  # pandas, polars
+    if (hasattr(value, "iloc") or hasattr(value, "to_series")) and hasattr(value, "columns") and hasattr(value, "dtypes"):  # pandas, polars
         kinds = list(value.dtypes)
         if kinds and all(isinstance(kind, np.dtype) and kind == kinds[0] and kind.kind in "fiub" for kind in kinds):
             return None
@@ -158,6 +160,26 @@ def names_of_columns(value: Any, count: int) -> tuple[str, ...] | None:
     if len(names) != count or len(set(map(repr, names))) != count or not all(isinstance(name, str) for name in names):
         return None
     return tuple(str.__str__(name) for name in names)
+
+
+def _listed(value: Any, name: str) -> Any:
+    """The entries of what NumPy would read one by one, without their masks; else the value."""
+    kind = type(value)
+    if isinstance(value, (*HOST, *SEQUENCES, range, Mapping)) or not (hasattr(kind, "__getitem__") and hasattr(kind, "__len__")):
+        return value
+    if any(hasattr(value, known) for known in ("__array__", "__dlpack__", "shape")) or is_collection(value):
+        return value
+    try:
+        memoryview(value)  # an array of numbers, or bytes
+        return value
+    except TypeError:
+        check_readable(value, name)
+    try:
+        return list(value)
+    except MemoryError:
+        raise
+    except Exception:  # whatever a __getitem__ may raise; NumPy is asked, too, and its error told
+        return value
 
 
 def _is_plain(value: Any, of_one_kind: bool, name: str) -> bool:

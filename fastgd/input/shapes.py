@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,14 @@ def broadcast(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
 def without_repeats(array: np.ndarray, n_last: int) -> np.ndarray:
     """A view in which leading axes of stride 0 have length 1; the last n_last axes stay."""
     return array[axes_that_repeat(n_last, array)] if array.ndim > n_last and 0 in array.strides else array
+
+
+def differ_in_size(parts: Iterable[Any]) -> bool:
+    """Whether parts of a row, where they are arrays, are not equally many numbers: w and more."""
+    try:
+        return len({np.size(part) for part in parts}) > 1
+    except Exception:  # whatever an __array__ may raise, or a list that is too deep
+        return False
 
 
 def first_true(array: np.ndarray) -> tuple[int, ...]:

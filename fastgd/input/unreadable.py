@@ -63,12 +63,16 @@ def why_unreadable(value: Any, array: np.ndarray, name: str) -> str:
     if array.ndim == 0 and kind in "OUST":
         return _what_one_is(value, name)
     if kind in "mM":
-        return f"it has dtype {array.dtype}: {_in_units(array.dtype)}"
+        return f"it has dtype {array.dtype}: {_in_units(array.dtype, '' if isinstance(value, np.ndarray) else name)}"
     if kind == "c":
         return f"it is complex ({array.dtype}): give {name}.real, or real and imaginary parts as two features"
     if kind in "UST":
         example = f"such as {shown(array.flat[0].item() if kind != 'T' else array.flat[0])}" if array.size else "and empty"
-        return f"it is text, of dtype {array.dtype}, {example}: {_of_text(array)}"
+        return f"it is text, of dtype {array.dtype}, {example}: {_of_text(array, name)}"
+    if array.dtype.names:
+        stack = "np.ma.stack" if isinstance(value, np.ma.MaskedArray) else "np.stack"
+        of_all = f"{stack}([{name}[k] for k in {name}.dtype.names], -1)"
+        return f"it is structured: give a field of it, such as {name}[{array.dtype.names[0]!a}], or {of_all}"
     if kind != "O":
         return f"it has dtype {array.dtype}: give {name}.astype('float64') if these are numbers"
     for index in np.ndindex(array.shape):
@@ -78,16 +82,20 @@ def why_unreadable(value: Any, array: np.ndarray, name: str) -> str:
     return f"it has dtype object: use np.asarray({name}, 'float64')"
 
 
-def _in_units(dtype: np.dtype) -> str:
-    """How to make numbers of times or durations: months and years are no number of days."""
+def _in_units(dtype: np.dtype, name: str) -> str:
+    """How to make numbers of times or durations: months and years are no number of days.
+
+    name: of an array that is not NumPy's; a Series may have no t[0].
+    """
     unit = np.datetime_data(dtype)[0]
-    step = f"np.timedelta64(1, '{unit if unit in 'YM' else 'D'}')"
-    return f"of times t give (t - t[0]) / {step}" if dtype.kind == "M" else f"of durations t give t / {step}"
+    of, number = ("times", "(t - t[0])") if dtype.kind == "M" else ("durations", "t")
+    where = f"with t = np.asarray({name})" if name else f"of {of} t"
+    return f"{where} give {number} / np.timedelta64(1, '{unit if unit in 'YM' else 'D'}')"
 
 
 def what_is_ragged(value: Any, name: str) -> str | None:
     """Which entries of a list differ in length; None where all are alike."""
-    lengths = [np.shape(entry) if isinstance(entry, np.ndarray) else _length(entry) for entry in value]
+    lengths = [_length(entry) for entry in value]
     for k, length in enumerate(lengths):
         if length != lengths[0]:
             shapes = f"{name}[0] has shape {lengths[0]}, {name}[{k}] has {length}"
@@ -97,6 +105,11 @@ def what_is_ragged(value: Any, name: str) -> str | None:
 
 
 def _length(entry: Any) -> tuple[int, ...]:
+    """The shape of an entry, as its own first entries tell it."""
+    if isinstance(entry, np.ndarray):
+        return entry.shape
+    if isinstance(entry, list | tuple) and len(entry):
+        return len(entry), *_length(entry[0])
     return (len(entry),) if hasattr(entry, "__len__") and not isinstance(entry, str) else ()
 
 
@@ -110,6 +123,11 @@ def _what_one_is(value: Any, name: str) -> str:
         return f"it is a {kind_of(value)}: give the arrays in it, such as X, y = dataset.tensors, or dataset['name']"
     if isinstance(value, Mapping):
         return f"it is a {kind_of(value)}: give np.stack(list({name}.values()), -1), or a frame"
+    query = next((method for method in ("collect", "df") if hasattr(value, method)), None)  # of polars, of DuckDB
+    if query:
+        return f"it is a {kind_of(value)}, which is not computed yet: give {name}.{query}()"
+    if hasattr(value, "__iter__") and not isinstance(value, str | bytes | set | frozenset):
+        return f"{words}: give list({name})"
     return words if value is None or not isinstance(value, _TIMES) else f"{words}: {_DAYS}"
 
 
@@ -119,28 +137,32 @@ def is_collection(value: Any) -> bool:
     return not names.isdisjoint(("Dataset", "DataLoader")) and not hasattr(value, "__array__")  # h5py's is an array
 
 
-def _of_text(array: np.ndarray) -> str:
+def _of_text(array: np.ndarray, name: str) -> str:
     try:
         without_repeats(array, 0).astype(np.float64)
     except Exception:  # whatever an entry may raise
         return _ONE_HOT
-    return "convert it with .astype('float64')"
+    return f"give np.asarray({name}, 'float64')"
 
 
 def _how_to_mend(entry: Any, name: str) -> str:
     """What to give instead of an array of objects with this entry."""
     kind = type(entry)
     if kind.__name__ == "Period":
-        return f"with t = {name}.to_timestamp() {_DAYS.removeprefix('of times t ')}"
+        return f"with t = np.asarray({name}.astype('datetime64[us]')) {_DAYS.removeprefix('of times t ')}"
     if isinstance(entry, _TIMES):
-        unit = "timedelta64[us]" if isinstance(entry, datetime.timedelta) else "datetime64[us]"
+        unit = "timedelta64[us]" if isinstance(entry, datetime.timedelta | np.timedelta64) else "datetime64[us]"
         return f"with t = np.asarray({name}, '{unit}') {_DAYS.removeprefix('of times t ')}"
     if kind.__module__.partition(".")[0] == "cftime":
         return f"give cftime.date2num({name}, 'days since 2000-01-01')"
     if isinstance(entry, str | bytes):
-        return _of_text(np.array([entry], object))
+        return _of_text(np.array([entry], object), name)
     if isinstance(entry, complex):
         return f"give {name}.real, or real and imaginary parts as two features"
     if hasattr(entry, "__len__"):
         return f"give list({name}), of arrays of one length"
+    try:
+        float(entry)
+    except Exception:  # whatever a __float__ may raise
+        return "convert it to numbers first"
     return f"give np.asarray({name}, 'float64')"

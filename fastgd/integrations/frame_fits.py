@@ -62,11 +62,11 @@ class FrameFits:
         for option, instead in _NOT_HERE.items():
             if option in options:
                 raise ValueError(f"{caller} takes no {option}: {instead}")
-        solve, long = read_switch(solve, "solve"), read_switch(long, "long")
+        solve, long, intercept = read_switch(solve, "solve"), read_switch(long, "long"), read_switch(intercept, "intercept")
         several, targets, features, keys = not isinstance(y, str), read_names(y, "y"), read_names(x, "x"), read_names(by, "by", none=True)
         if twice := [name for name in features if name in targets]:
             raise ValueError(f"column {twice[0]!a} is in x and in y")
-        own = _own_columns(solve, long, ["intercept"] * bool(intercept) + features, options.get("stats", False))
+        own = _own_columns(solve, long, ["intercept"] * intercept + features, options.get("stats", False))
         _refuse_same_names([*keys, *(["y"] if several else [])], own, long)
         if weights is not None and not isinstance(weights, str):
             raise TypeError(f"weights must be the name of a column, not {shown(weights)}")
@@ -161,6 +161,11 @@ class FrameFits:
     def _tidy(self, frame: Any, groups: Groups, result: Any) -> Any:
         """The frame of a result: rows by groups, then targets, then terms where long."""
         n_targets, of_terms, keys, own = len(self.targets), _of_terms(result), self.keys, self.own
+        if result.loss.size != groups.count * n_targets:
+            raise ValueError(
+                f"{self.caller} makes one fit of each group{' and target' if self.several else ''}; an option has several values for it: "
+                f"the fits have shape {result.loss.shape}. Give one of them at a time, or arrays to fastgd.fit_groups"
+            )
         terms = list(of_terms["estimate"])
         repeats = n_targets * (len(terms) if self.long else 1)
         columns: dict[str, Any] = {}

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..data.labels import groups_of_labels
 from ..input.float_mode import computes
+from ..input.messages import shown
 from ..input.options import read_switch
 from ..input.unreadable import is_missing
 from ..input.wrong_names import helps_with_keywords
@@ -183,6 +184,8 @@ def predict_frame(
     if residuals and y is None:
         raise TypeError("residuals need y, the column of the targets")
     features, keys = read_names(x, "x"), read_names(by, "by", none=True)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be that of a column, a text, not {shown(name)}")
     name = ("residual" if residuals else "prediction") if name is None else name
     if is_dask_frame(df):
         options = {"x": features, "by": keys or None, "y": y, "residuals": residuals, "name": name}

@@ -28,6 +28,7 @@ from ..input.options import read_choice, read_dtype, read_memory_limit, read_pro
 from ..input.room import SHARE, free_memory
 from ..input.statistics import read_stats
 from ..planning.backends import MOST_FEATURES
+from ..results.file_format import name_of
 from ..results.status import STATUS_NAMES
 from ..results.summary import count_far
 from ..results.table_result import TableResult
@@ -232,7 +233,8 @@ def planned(
     of_columns = {name: named["X"] for name in fits.features} | {name: named["y"] for name in fits.targets}
     of_columns |= {} if fits.weights is None else {fits.weights: named["sample_weight"]}
     out = read_out(places["out"], [])
-    where = places["temp_folder"] or (None if out is None else out.parent)
+    parent = None if out is None else out.parent
+    where = parent if places["temp_folder"] is None else name_of(places["temp_folder"], "temp_folder")
     with (
         _temporary(where) as folder,
         ThreadPoolExecutor(1) as pool,

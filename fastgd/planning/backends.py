@@ -54,7 +54,7 @@ _NOT_COMPILED = "NUMBA_DISABLE_JIT is set, and kernels must be compiled: unset i
 def _why_no_kernels() -> str | None:
     loaded = sys.modules.get("numba")
     off = loaded.config.DISABLE_JIT if loaded else os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
-    return f"{_NOT_COMPILED} (backend='numpy' with an lr, without standardize, needs none)" if off else None
+    return f"{_NOT_COMPILED} (backend='numpy' with an lr, without standardize and tol, needs none)" if off else None
 
 
 def _why_no_cuda() -> str | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..input.messages import counted
+from ..input.messages import counted, where_arrays
 from ..input.options import MOST
 from ..input.shapes import broadcast
 from ..results.result import State
@@ -21,10 +22,12 @@ def order_fits(
     shapes: dict[str, tuple[int, ...]],
     starts: dict[str, np.ndarray],
     state: State | None,
+    given: Mapping[str, Any],
 ) -> FitOrder:
     """The order of the fits, whose leading axes are those of all these, broadcast.
 
     shapes: of hyperparameters, by name. starts: w0 (…, n_features) and perhaps intercept0 (…).
+    given: arguments of the call, for the words of an error.
     """
     shapes = {"X and y": problem.leading, **shapes}
     shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
@@ -33,7 +36,8 @@ def order_fits(
     try:
         shape = broadcast(shapes)
     except ValueError as error:
-        raise ValueError(f"{error}{_advice_on_axes(shapes)}") from None
+        given = {**getattr(given.get("optimizer"), "__dict__", {}), **given}
+        raise ValueError(where_arrays(f"{error}{_advice_on_axes(shapes)}", given)) from None
     if math.prod(shape) * problem.n_parameters * 8 > MOST:
         fits, each = " x ".join(map(str, shape)), counted(problem.n_parameters, "parameter")
         raise ValueError(f"too many fits: {fits}, with {each} each, is more than 2^63 bytes")

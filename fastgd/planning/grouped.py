@@ -231,8 +231,11 @@ def _add(picks: dict[str, Pick], name: str, pick: Pick | None) -> None:
 
 def _pick_of(value: Any, name: str, count: int, n_last: int = 0) -> Pick | None:
     """What picks the values of some groups; None where all have the same."""
-    if value is None or (np.ndim(value) == 0 and not hasattr(value, "__array__")):
-        return None
+    try:
+        if value is None or (np.ndim(value) == 0 and not hasattr(value, "__array__")):
+            return None
+    except Exception:  # no array, which the reader says in words
+        pass
     array = read_array(value, name)
     return _pick_of_array(array, name, count, n_last)
 

@@ -21,6 +21,7 @@ from ..input.options import read_choice, read_memory_limit, read_progress, read_
 from ..input.shapes import without_repeats
 from ..input.sharing import beside
 from ..input.statistics import StatsOptions, read_stats
+from ..input.unreadable import is_collection, why_unreadable
 from ..kernels.chunk import n_rows
 from ..kernels.update_rules import UpdateRule
 from ..optimizers import find_optimizer
@@ -201,7 +202,7 @@ def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob
         shapes = {**shapes, "schedule": schedule.which.shape}
     if batches is not None:
         shapes = {**shapes, "seed": batches.seed.shape}
-    order = order_fits(problem, shapes, starts, state)
+    order = order_fits(problem, shapes, starts, state, arguments)
     state = None if state is None else contiguous(state)  # of a shape that the data allow
     if state is not None and standardize:
         state = with_one_standard_per_pair(state, order)
@@ -300,7 +301,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
     progress = read_progress(arguments["progress"])
     standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
-    order = order_fits(problem, {"weight_decay" if ridge is None else "ridge": decay.shape}, {}, None)
+    order = order_fits(problem, {"weight_decay" if ridge is None else "ridge": decay.shape}, {}, None, arguments)
     layout = Layout.of_solve(problem, order, standardize)
     plan = fit_into_memory(
         problem,
@@ -336,6 +337,8 @@ def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if arguments["y"] is None:
         if hasattr(arguments["X"], "dataset") and hasattr(arguments["X"], "batch_size"):
             raise TypeError("X is a DataLoader, which fastgd does not read: give the tensors of its data set as X and y, and batch_size=")
+        if is_collection(arguments["X"]):
+            raise TypeError(f"y is missing, and X is no array: {why_unreadable(arguments['X'], np.array(None), 'X')}")
         raise TypeError("y is missing, it is None: give X and y, or Moments of fastgd.compress(X, y) in place of both")
     return {"X": arguments["X"], "y": arguments["y"], "sample_weight": arguments["sample_weight"]}
 

@@ -18,7 +18,7 @@ from typing import Any
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.arrays import arrive
-from ..input.messages import shown
+from ..input.messages import counted, shown
 from ..input.options import read_count, read_switch, read_tol
 from ..input.shapes import broadcast
 from ..kernels.chunk import MOMENTS
@@ -115,7 +115,7 @@ def _read(given: Mapping[str, Any], options: Mapping[str, Any], problem: Problem
 def _check(found: Problem, problem: Problem) -> None:
     """Raise unless validation data are of the features, dtype and fits of the training data."""
     if (found.n_features, found.one_feature) != (problem.n_features, problem.one_feature):
-        raise ValueError(f"X has {problem.n_features} features, but X_val has {found.n_features}: give it the same columns")
+        raise ValueError(f"X has {counted(problem.n_features, 'feature')}, but X_val has {found.n_features}: give it the same columns")
     for name, has, needs in (("intercept", found.intercept, problem.intercept), ("dtype", found.dtype.name, problem.dtype.name)):
         if has != needs:
             raise ValueError(f"X_val is Moments with {name}={has!r}, but the fits have {needs!r}: give compress(..., {name}={needs!r})")

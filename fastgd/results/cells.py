@@ -32,7 +32,10 @@ def select(result: Any, wanted: Mapping[str, Any], method: Any) -> Any:
             raise KeyError(f"the sweep has no {name!r}; it has {', '.join(result.coordinates)}")
         coordinate = result.coordinates[name]
         row = coordinate.values.ndim - 1 if not coordinate.is_text else 0
-        several = not isinstance(value, str) and np.ndim(value) > row
+        try:
+            several = not isinstance(value, str) and np.ndim(value) > row
+        except Exception:  # whatever an __array__ may raise
+            raise KeyError(f"{name} has no value {shown(value)}; it has {coordinate}") from None
         if several and not len(value):
             raise KeyError(f"{name} is an empty list; a value that is there is needed: {coordinate}")
         places = np.concatenate([_places(name, coordinate, one, method) for one in (value if several else [value])])
@@ -67,7 +70,7 @@ def _number(name: str, value: Any) -> float:
     """A number whose nearest is looked for."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except Exception:  # whatever a __float__ may raise
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"method='nearest' needs a finite number; {name} is {shown(value)}")

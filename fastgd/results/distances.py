@@ -9,6 +9,7 @@ import numpy as np
 from ..kernels.chunk import DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 FAR = 0.01  # of the loss: a larger excess is told of
+_GROWN = 2.0  # times the excess at the start: a larger one is told of
 _ORDINARY = (2.0**-60, 2.0**60)  # rates beyond belong to data near the ends of the dtype, which overflow at any rate
 FEW = 16  # fits: up to here a loop in Python is faster than NumPy
 _EPS = {4: 2.0**-23, 8: 2.0**-52}  # of a loss, by its bytes
@@ -61,7 +62,7 @@ def distances(ends: Ends) -> Distances:
         lost = moved & (ends.status == DIVERGED) & (rate > _ORDINARY[0]) & (rate < _ORDINARY[1])
         if ends.start not in ("zero", "given"):
             return Distances(known, far, no, no, lost)
-        grown = moved & known & (start > 0.0) & (excess > 2.0 * start + eps * (64.0 * loss + (size + 1) * scale))
+        grown = moved & known & (start > 0.0) & (excess > _GROWN * start + eps * (64.0 * loss + (size + 1) * scale))
         gone = lost & ~np.isfinite(loss)  # a fit that returned to its best epoch has a loss
         return Distances(known, far, grown | gone, grown & (excess > 100.0 * start) | gone, lost)
 
@@ -79,7 +80,7 @@ def not_near(loss: np.ndarray, excess: np.ndarray, initial_excess: np.ndarray, s
     with np.errstate(all="ignore"):
         excess = excess.astype(np.float64, copy=False)
         ends_near = (excess <= np.multiply(loss, FAR, dtype=np.float64)) | (excess <= rounding * initial_excess)
-        near = ends_near & (0.5 * excess <= initial_excess) | np.isnan(excess) & (status != DIVERGED)
+        near = ends_near & (excess <= _GROWN * initial_excess) | np.isnan(excess) & (status != DIVERGED)
     return np.flatnonzero(~near)
 
 
@@ -87,7 +88,7 @@ def _may_be_told(loss: float, excess: float, initial_excess: float, status: int,
     """`not_near` of one fit."""
     if excess != excess:  # NaN: it is not known, or overflowed
         return status == DIVERGED
-    return not ((excess <= FAR * loss or excess <= rounding * initial_excess) and 0.5 * excess <= initial_excess)
+    return not ((excess <= FAR * loss or excess <= rounding * initial_excess) and excess <= _GROWN * initial_excess)
 
 
 def _scale(ends: Ends, loss: np.ndarray) -> Any:

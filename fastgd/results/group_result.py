@@ -60,7 +60,10 @@ class GroupResult(FitResult):
             raise TypeError(f"find needs a label for each of {', '.join(map(ascii, self.keys))}; it has {len(labels)}")
         there = np.ones(np.shape(self.loss)[-1], bool)
         for label, known in zip(labels, self.keys.values(), strict=True):
-            there &= _equal(known, label)
+            try:
+                there &= _equal(known, label)
+            except Exception:  # whatever an __eq__ may raise: then it is none of these
+                there[:] = False
         places = np.flatnonzero(there)
         if not len(places):
             raise KeyError(f"there is no group {shown(labels if len(labels) > 1 else labels[0])}")

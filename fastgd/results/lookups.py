@@ -11,15 +11,16 @@ INSTEAD = {  # what there is: what others call it, without underscores at the en
     "it is result.history.loss, with fit(..., history=True)": ("costs", "loss_curve", "loss_history", "losses", "trace", "trajectory"),
     "it is result.history.w, with fit(..., history=True)": ("w_history", "weights_history"),
     "it is result.epochs": ("epoch", "iterations", "n_epochs", "n_iter", "nfev", "nit", "niter", "num_epochs", "steps"),
-    "it is result.status == fastgd.Status.CONVERGED": ("converged", "has_converged", "is_converged", "message", "ok", "success"),
+    "it is result.status == fastgd.Status.CONVERGED": ("converged", "has_converged", "is_converged", "ok", "success"),
     "it is result.lr": ("alpha", "eta", "learning_rate", "learning_rates", "rate", "rates"),
     "it is result.n_used": ("n", "n_obs", "n_observations", "n_samples", "n_samples_seen", "nobs"),
     "it is result.condition, from fastgd.solve": ("cond", "condition_number"),
     "it is result.rank, from fastgd.solve": ("matrix_rank", "rank"),
     "it is np.shape(result.loss)": ("batch_shape", "n_fits", "shape", "size"),
     "it is result.stats.r2, with stats=True in fit or solve": (
-        "r2", "r2_score", "r_squared", "rsquared", "rsquared_adj", "rvalue", "score",
+        "r2", "r2_score", "r_squared", "rsquared", "score",
     ),
+    "it is np.sqrt(result.loss)": ("rmse", "root_mean_squared_error"),
     "it is y - result.predict(X)": ("resid", "residual", "residuals", "resids"),
     "it is result.predict(X)": ("fitted", "fitted_values", "fittedvalues", "predictions", "transform"),
     "it is result.summary()": ("describe", "print_summary", "report"),
@@ -31,7 +32,8 @@ INSTEAD = {  # what there is: what others call it, without underscores at the en
     ),
     "it is in result.stats, with stats=True in fit or solve": (
         "adjusted_r2", "aic", "bic", "bse", "conf_int", "cov", "cov_params", "covariance", "f_pvalue", "fvalue", "p", "p_values",
-        "pvalue", "pvalues", "residual_variance", "sigma", "sigma2", "standard_errors", "statistics", "std_err", "std_error",
+        "pvalue", "pvalues", "residual_variance", "rsquared_adj", "sigma", "sigma2", "standard_errors", "statistics", "std_err",
+        "std_error",
         "stderr", "t", "t_values", "tvalues",
     ),
 }  # fmt: skip

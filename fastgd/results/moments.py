@@ -214,7 +214,7 @@ class Moments:
             raise ValueError("these moments are of a 1-D X, which has one feature: there is nothing to select")
         try:
             chosen = np.atleast_1d(np.arange(self.n_features)[features])
-        except IndexError:
+        except Exception:  # whatever an __array__ or an __index__ may raise, or OverflowError
             raise IndexError(f"features must be an index of {counted(self.n_features, 'feature')}, not {shown(features)}") from None
         if chosen.ndim != 1 or len(chosen) == 0 or len(np.unique(chosen)) < len(chosen):
             raise ValueError(f"features must name at least one feature, each once, not {shown(features)}")
@@ -251,7 +251,7 @@ def misfit(moments: Any) -> str:
         if type(getattr(moments, name)) is not kind:
             return f"{name} is {shown(getattr(moments, name))}; it must be a {kind.__name__}"
     for name in ("gram", "gram_exponents", "weighing", "gram_index", "target", "exponents", "n_used", "invalid"):
-        if not isinstance(getattr(moments, name), np.ndarray):
+        if type(getattr(moments, name)) not in (np.ndarray, np.memmap):
             return f"{name} is a {type(getattr(moments, name)).__name__}; it must be an array"
     if moments.dtype not in ("float32", "float64") or not 0 < moments.n_features < 2**31:
         return f"dtype is {moments.dtype!a} and n_features is {shown(moments.n_features)}"
@@ -275,12 +275,12 @@ def misfit(moments: Any) -> str:
         return f"n_used has shape {pairs}, which does not broadcast to the leading axes {moments.leading}"
     if moments.gram_index.size and not 0 <= moments.gram_index.min() <= moments.gram_index.max() < n_gram:
         return f"gram_index names records that are not there; there are {n_gram:,}"
-    return misfit_of_keys(moments.keys, moments.leading) if moments.keys != {} else ""
+    return misfit_of_keys(moments.keys, moments.leading) if not isinstance(moments.keys, dict) or moments.keys else ""
 
 
 def misfit_of_keys(keys: Any, leading: tuple[int, ...]) -> str:
     """What is wrong with the labels of groups; '' where nothing is."""
-    if not keys or not isinstance(keys, dict) or not leading:
+    if not isinstance(keys, dict) or not keys or not leading:
         return "it has no labels of its groups"
     for name, labels in keys.items():
         if not isinstance(labels, np.ndarray) or labels.shape != leading[-1:]:
@@ -313,6 +313,8 @@ def _entry(i: int, j: int) -> int:
 
 def _add(a: Moments, b: Moments) -> Moments:
     """The moments of the samples of a, followed by those of b."""
+    if wrong := misfit(a) or misfit(b):
+        raise ValueError(f"moments are added that fastgd.compress did not make: {wrong}")
     for name in ("leading", "n_features", "one_feature", "intercept", "dtype"):
         if getattr(a, name) != getattr(b, name):
             what = "fits of shape" if name == "leading" else name

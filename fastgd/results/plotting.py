@@ -18,6 +18,7 @@ import numpy as np
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
 from ..input.reading import read
+from ..kernels.forks import lapack_lock
 from .figure import DARK, DASHES, LIMIT, LINE, POINT, SERIES, SOFT, axes_for, title
 
 _MOST_LINES = 100  # fits that are drawn one by one; of more, quantiles
@@ -147,7 +148,7 @@ def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
     label = "data" if len(chosen) == len(y) else f"{len(chosen):,} of {len(y):,} samples, evenly spaced"
     X, y = X.reshape(len(y), d)[chosen].astype(float), y[chosen].astype(float)
     w = np.atleast_1d(w).astype(float)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), lapack_lock():
         prediction = X @ w + intercept
     finite = bool(np.isfinite(w).all() and np.isfinite(intercept))
     name = "Fit" if not place else f"Fit {place[0] if len(place) == 1 else place}"

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..input.arrays import with_numpy_arrays
-from ..input.messages import counted, shown
+from ..input.messages import counted, in_ascii, shown
+from ..kernels.chunk import CONVERGED
 from .distances import Distances, Ends, distances
 from .looked_at import LookedAt, limit_in_words, rates_in_words
 from .special import has_scipy
@@ -119,10 +120,7 @@ def _notes(result: Any, ends: Ends) -> list[tuple[str, str]]:
     far = found.far & ~worse  # whose rate is to be mended first
     if far.any():
         whose = "" if single else f"{np.count_nonzero(far):,} of {np.count_nonzero(known):,} fits are "
-        ways = "give more epochs, or use solve"
-        alike = result._one_feature or np.shape(result.w)[-1] == 1
-        if result.center is None and not (alike and result.intercept is None):  # one column is as good as scaled
-            ways = f"centre and scale X (standardize=True), {ways}"
+        ways = _ways_on(result, ends, far)
         why = looked_at.why_far(far)
         if way_out := looked_at.way_out(far):
             ways = way_out if single else f"{way_out}, {ways}"
@@ -135,6 +133,29 @@ def _notes(result: Any, ends: Ends) -> list[tuple[str, str]]:
     if why := looked_at.above_the_limit(found.lost & ~worse):
         rows.append(("warning", f"{'' if single else f'{np.count_nonzero(found.lost & ~worse):,} '}DIVERGED: {why}"))
     return rows
+
+
+def _ways_on(result: Any, ends: Ends, far: np.ndarray) -> str:
+    """What brings fits nearer to the least loss: no more epochs where tol ended them."""
+    moves = far & (ends.lr != 0.0)
+    under_way = moves & (ends.status != CONVERGED)
+    ways = []
+    if under_way.any():
+        ways.append("more epochs")
+        if ends.optimizer != "sgd" or result.algorithm == "minibatch":
+            ways.append("another rate")
+        decoupled = ends.optimizer == "adamw" or np.any(result.hyperparameters.get("decoupled_weight_decay", 0))
+        if decoupled and np.any(result.hyperparameters.get("weight_decay", 0)):
+            ways.append("a smaller weight_decay")
+    if (moves & ~under_way).any():
+        ways.append("a smaller tol")
+    if not ways:
+        ways.append("a rate above 0")
+    text = f"give {' or '.join(ways)}, or use solve"
+    alike = result._one_feature or np.shape(result.w)[-1] == 1
+    if under_way.any() and result.center is None and not (alike and result.intercept is None):  # one column is as good as scaled
+        return f"centre and scale X (standardize=True), {text}"
+    return text
 
 
 def _why_worse(result: Any, worse: np.ndarray, much_worse: np.ndarray) -> str:
@@ -223,8 +244,9 @@ def _statistics(stats: Any, made: np.ndarray) -> list[tuple[str, str]]:
 
 
 def summarize(result: Any, features: Sequence[str] | None) -> str:
-    """The text of `FitResult.summary`."""
-    return text_table(*_facts(result, features))
+    """The text of `FitResult.summary`, in ASCII."""
+    heading, rows = _facts(result, features)
+    return text_table(heading, [(in_ascii(what), text) for what, text in rows])
 
 
 def in_html(result: Any) -> str:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..input.float_mode import in_ieee_mode, quietly
-from ..kernels.cpu import Moments
 from ..planning.job import FitJob
 from ..results.curvatures import Curvatures, joined
 from ..results.distances import not_near
@@ -36,6 +35,8 @@ class Noted(NamedTuple):
 
     def curvatures(self, some: np.ndarray) -> Curvatures:
         """The curvatures of the fits at some positions."""
+        from ..kernels.cpu import Moments  # imports Numba, which groups of a reference do without
+
         count = len(self.fits)
 
         def rows(values: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..data.double_double import two_product, two_sum
 from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, MOST_PACKED, TOO_FEW_SAMPLES, W_EXPONENT, W_HIGH, Chunk, Samples
+from ..kernels.forks import lapack_lock
 from ..planning.job import FitJob
 from .groups import Group, Standard
 from .pool import Control
@@ -128,8 +129,9 @@ def _mean_squares(moments: Any, gram_index: Any, samples: Samples, pairs: np.nda
         read_weights, total, _ = weights_of(samples, pair, blocks)
         for block in blocks:
             share = read_weights(block) / total
-            found[place, :d] += share @ read_samples(samples, "X", pair, *block)[0] ** 2
-            found[place, size] += share @ read_samples(samples, "y", pair, *block)[0] ** 2
+            with lapack_lock():
+                found[place, :d] += share @ read_samples(samples, "X", pair, *block)[0] ** 2
+                found[place, size] += share @ read_samples(samples, "y", pair, *block)[0] ** 2
     return found
 
 

@@ -1,6 +1,7 @@
 """The runner of the reference backends, torch and NumPy: one fit after another.
 
-They need no compiled kernel, but for the moments behind `lr=None` and `standardize=True`.
+They need no compiled kernel, but for the moments behind `lr=None` and `standardize=True`, and for
+the least loss behind `tol` and `excess_loss=True`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         parts = {"moments"} | ({"rates"} if job.rates is None else set()) | ({"standardize"} if job.standardize else set())
         parts |= {"find_kept"} if job.problem.nan_policy == "omit" else set()
         compile_ahead.compile_parts(job.problem.dtype, parts)
+    if job.least_needed:
+        require_kernels("tol" if job.tol >= 0.0 else "excess_loss=True")
     descend = _descent_of(job)
     validator = None if job.stopping is None else Validator(job, control, go)
     cutting = cut if control.store is None else control.store.cut

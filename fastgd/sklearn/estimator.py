@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ..compressing import compress
 from ..fitting import fit
 from ..input.options import read_tol
+from ..kernels.forks import lapack_lock
 from ..results.moments import Moments
 from ..results.result import FitResult
 from ..results.status import Status
@@ -190,7 +191,8 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return np.asarray(X @ self.coef_.T + self.intercept_)
+        with lapack_lock():
+            return np.asarray(X @ self.coef_.T + self.intercept_)
 
     def _validated(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """X (n, d), y (n,) or (n_targets, n), and the weights."""

@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..input.annotations import Reduction
 from ..input.float_mode import computes
+from ..kernels.forks import lapack
 from .nist_strd import nist
 
 __all__ = ["NamedProblem", "problems", "rates"]
@@ -71,6 +72,7 @@ class NamedProblem:
         return replace(self, X=self.X.astype(dtype), y=self.y.astype(dtype), w0=self.w0.astype(dtype))
 
     @computes
+    @lapack
     def lambda_max(self, reduction: Reduction = "mean") -> float:
         """Return the largest eigenvalue of the Hessian s·XᵀX, from singular values in float64.
 
@@ -150,6 +152,7 @@ def problems(full: bool = False) -> list[NamedProblem]:
     return [*_one_difficulty_each(), *_degenerate(), *_sizes(full), *_extreme_exponents(), *_nist_problems()]
 
 
+@lapack
 def _noisy(name: str, description: str, seed: int, n: int, d: int, intercept: bool = False) -> NamedProblem:
     """Return a problem of standard normal features and coefficients, with noise of size 0.5."""
     rng = np.random.default_rng(seed)
@@ -158,6 +161,7 @@ def _noisy(name: str, description: str, seed: int, n: int, d: int, intercept: bo
     return NamedProblem(name, description, X, y, np.zeros(d + intercept), intercept)
 
 
+@lapack
 def _one_difficulty_each() -> Iterator[NamedProblem]:
     """Yield problems with one ordinary difficulty each."""
     x = np.array([1.0, 2.0, 3.0, 4.0])

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..input.float_mode import computes
+from ..input.messages import shown
+from ..input.options import name_among
 
 __all__ = ["NistExact", "NistRegression", "nist"]
 
@@ -128,9 +130,10 @@ def nist(name: str | None = None) -> NistRegression | tuple[NistRegression, ...]
     datasets = json.loads(files("fastgd").joinpath("testing", "nist_strd.json").read_text("utf-8"))["datasets"]
     if name is None:
         return tuple(_nist_regression(key, entry) for key, entry in datasets.items())
-    if name.lower() not in datasets:
-        raise ValueError(f"there is no NIST set {name!a}: choose one of {', '.join(datasets)}")
-    return _nist_regression(name.lower(), datasets[name.lower()])
+    key = name_among(str.lower(name) if isinstance(name, str) else name, datasets)
+    if key is None:
+        raise ValueError(f"there is no NIST set {shown(name)}: choose one of {', '.join(datasets)}")
+    return _nist_regression(key, datasets[key])
 
 
 def _nist_regression(name: str, entry: dict[str, Any]) -> NistRegression:

@@ -29,6 +29,7 @@ import numpy as np
 
 from ..apart import LARGE, run_apart_if
 from ..chunk import MANUAL, TOO_FEW_SAMPLES, Chunk
+from ..forks import lapack
 from ..update_rules import power_of
 from .batching import Batching
 from .record import Record
@@ -72,6 +73,7 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
     batching, first_step = Batching(chunk, fit, n), steps
     record.steps = batching.steps
 
+    @lapack
     def evaluate(X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any]:
         """The loss, its slope by each prediction, and the number of samples or sum of weights."""
         total = len(y) if weights is None else weights.sum()
@@ -99,7 +101,7 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
                 if rule.power is not None:
                     products[rule.power] = power_of(momentum, steps)
             products = dict(zip(rule.products, rule.advance(**hyperparameters, **products), strict=True))
-            gradient = run_apart_if(large, np.matmul, features.T, error)
+            gradient = run_apart_if(large, multiply, features.T, error)
             w, w_slots = update(w, w_slots, gradient, rate, steps, **hyperparameters, **products)
             if chunk.intercept:
                 own = {**hyperparameters, "weight_decay": 0.0} if chunk.free_intercept else hyperparameters
@@ -112,6 +114,12 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
         if chunk.intercept:
             chunk.slots[fit, :, d] = intercept_slots
         chunk.products[fit] = list(products.values())
+
+
+@lapack
+def multiply(a: Any, b: Any) -> Any:
+    """A product of matrices: no child is made meanwhile (kernels/forks.py)."""
+    return a @ b
 
 
 def sgd(

@@ -28,6 +28,7 @@ BUSY = {  # what a thread of the parent does: a call of SmallCalls, or one of it
     "fit": "safe rate, tol", "fit in threads": "threads", "solve": "solve, collinear", "save": "save and load", "load a kernel": "",
     "compile a kernel": "",
 }  # fmt: skip
+CACHE = os.environ.get("NUMBA_CACHE_DIR", "")  # of new processes; threads change that of this one, and all would be compiled again
 AT_ONCE = 3  # children
 NEW = 3 * HANG  # seconds without an answer of a process that imports everything anew, beside busy threads
 RARE = {"multiprocessing, fork": 0.06, "multiprocessing, forkserver": 0.008, "multiprocessing, spawn": 0.004, "DataLoader": 0.008}
@@ -90,8 +91,9 @@ def calls_in_child(cases: SmallCalls, names: list[str], folder: Path) -> list[st
     return wrong
 
 
-def digests_of_new_process(folder: str, names: list[str], answer: Any) -> None:
-    """In a process of multiprocessing's: send the digests of these calls."""
+def digests_of_new_process(folder: str, names: list[str], cache: str, answer: Any) -> None:
+    """In a process of multiprocessing's: send the digests of these calls. cache: as `CACHE`."""
+    os.environ["NUMBA_CACHE_DIR"] = cache
     own = Path(folder, str(os.getpid()))
     own.mkdir()
     cases = SmallCalls(own, names)  # only these: others might need kernels that take a minute to compile
@@ -111,7 +113,7 @@ def in_process(kind: str, cases: SmallCalls, names: list[str], folder: Path) -> 
     if kind == "forkserver":
         context.set_forkserver_preload(["fastgd"])
     ours, theirs = context.Pipe(duplex=False)
-    given = (cases, names, folder, theirs) if kind == "fork" else (str(folder), names, theirs)
+    given = (cases, names, folder, theirs) if kind == "fork" else (str(folder), names, CACHE, theirs)
     process = context.Process(target=send_wrong if kind == "fork" else digests_of_new_process, args=given, daemon=True)
     process.start()
     theirs.close()

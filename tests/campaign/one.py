@@ -8,6 +8,7 @@ case that would take the whole machine gets a MemoryError, which is a failure.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import resource
 import sys
 import time
@@ -24,6 +25,8 @@ def main(name: str, seed: str, seconds: str, folder: str) -> None:
     if attack.memory is not None:
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + attack.memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    gc.collect()
+    gc.freeze()  # what is imported now is not looked through after each call (tests/support/threads.py)
     trial = Trial(int(seed), time.monotonic() + float(seconds), Path(folder))
     attack.run(trial)
     (Path(folder) / "found.json").write_text(trial.to_json(), encoding="utf-8")

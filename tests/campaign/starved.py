@@ -15,7 +15,7 @@ from fastgd.results import buffer_pool
 from tests.campaign.attack import Attack, Trial
 from tests.campaign.children import HANG, Child, needs_fork
 from tests.campaign.failing_memory import FailingMemory, build, needs_compiler
-from tests.campaign.small_calls import SmallCalls
+from tests.campaign.small_calls import PATIENCE, SmallCalls
 
 BATCH = 20.0  # seconds of a child whose memory fails
 
@@ -47,7 +47,10 @@ def fail_one(cases: SmallCalls, memory: FailingMemory, name: str, number: int, a
     found = [wrong] if wrong else []
     later = cases.afterwards(name)
     found += [later] if later else []
-    if live(memory) > live_before:
+    last = time.monotonic() + PATIENCE
+    while live(memory) > live_before and time.monotonic() < last:
+        time.sleep(0.01)  # a thread that has said that it ends may hold its last arrays for a moment
+    if memory.alive > live_before:
         found.append(f"a leak: {memory.alive - live_before} arrays")
     if len(os.listdir("/proc/self/fd")) > open_before:
         found.append("a leak of open files")

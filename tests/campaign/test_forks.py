@@ -8,6 +8,7 @@ import time
 
 import fastgd
 from tests.campaign import children, forks
+from tests.campaign.small_calls import SmallCalls
 from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
 
 SMALL = narrowed(forks.ATTACK, ("fit", "save"), ("history",))
@@ -34,3 +35,11 @@ def test_other_bits_are_found(tmp_path, monkeypatch):
     fit, parent = fastgd.fit, os.getpid()
     monkeypatch.setattr(fastgd, "fit", lambda *given, **options: fit(*given, **options | ({} if os.getpid() == parent else {"lr": 0.02})))
     assert find_planted(SMALL, tmp_path) == {"other bits"}
+
+
+def test_a_new_process_has_the_kernels_that_are_there(tmp_path, monkeypatch):
+    """Threads of the parent give the cache another place for a moment."""
+    cases = SmallCalls(tmp_path, ["small fit"])
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    assert forks.in_process("spawn", cases, ["small fit"], tmp_path) == []
+    assert not list(tmp_path.rglob("*.kernel"))

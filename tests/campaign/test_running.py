@@ -124,6 +124,20 @@ one.main(name, seed, seconds, folder)
     assert all("MemoryError" in failure.text and failure.reproducer.startswith("print('this')") for failure in found.failures)
 
 
+def test_a_turn_looks_through_new_objects_alone(module):
+    """Each case of `calls` looks for threads that are left: 0.2 s among all that is imported."""
+    source = """
+import gc
+from tests.campaign import one
+from tests.campaign.attack import Attack
+def run(trial):
+    trial.tried(len(gc.get_objects()))
+one.BY_NAME[name] = Attack(name, "", "", "cases", 1, run)
+one.main(name, seed, seconds, folder)
+"""
+    assert run_turn(Turn(attack(), 3, 0.5), module=module(source)).cases < 10_000
+
+
 def test_an_attack_that_cannot_run_here_is_told(monkeypatch):
     monkeypatch.setattr(running, "run_turn", lambda turn: Found(turn.attack, cases=3))
     told = []

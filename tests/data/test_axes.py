@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fastgd
@@ -52,6 +54,30 @@ def test_what_the_error_advises_works(case):
     given = eval(advice, {"np": np, "y": y, "X": data})
     result = fastgd.solve(data, given) if "(y" in advice or advice[0] == "y" else fastgd.solve(given, y)
     assert result.n_used.flat[0] == T
+
+
+NUMBERS = itertools.count()
+KINDS = {
+    "list": lambda values: values.tolist(),
+    "frame": lambda values: pd.DataFrame(values) if values.ndim == 2 else pd.Series(values) if values.ndim == 1 else values.tolist(),
+    "named": lambda values: OfXarray(values, tuple(f"own {next(NUMBERS)}" for _ in values.shape)),
+    "array": np.asarray,
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "torch"])
+def test_what_the_error_advises_works_for_what_was_given(kind, request):
+    """Lists and frames take no [:, 0], and what has a transpose of its own no numpy.moveaxis."""
+    make = request.getfixturevalue("torch").tensor if kind == "torch" else KINDS[kind]
+    for data, target in ((X, TARGETS[:, 0, :1]), (TIME, TARGETS[:, 0]), (TIME, TARGETS), (X.T, TARGETS[:, 0, 0]), (last(TARGETS),) * 2):
+        given = {"X": make(data), "y": make(target), "np": np, "torch": sys.modules.get("torch")}
+        with pytest.raises(ValueError, match=r"^X ") as caught:
+            fastgd.solve(given["X"], given["y"])
+        advice, _, where = str(caught.value).partition("give ")[2].partition(", where ")
+        exec(where, given)
+        code = re.split(r"; | for many", advice)[0]
+        given["y" if re.search(r"\by\b", code) else "X"] = eval(code, given)
+        assert fastgd.solve(given["X"], given["y"]).loss.shape is not None
 
 
 def test_whatever_is_advised_matches():
@@ -143,6 +169,8 @@ def test_nothing_is_guessed(no_work):
     )
     refused(ValueError, pattern, TIME, OfXarray(SQUARE, ("time", "y", "x")))
     refused(ValueError, pattern, OfXarray(TIME, ("sample",)), OfXarray(SQUARE, ("time", "y", "x")))
+    for name in ("Time", "times", "month", "valid_time", "season"):
+        refused(ValueError, rf"^y has axes .* both '{name}' and 'x' have length 5", TIME, OfXarray(SQUARE, (name, "y", "x")))
     refused(
         ValueError, "^sample_weight has axes .* both 't' and 'x' have length 5", TIME, OfXarray(last(SQUARE), ("y", "x", "t")),
         sample_weight=OfXarray(SQUARE, ("t", "y", "x")),

@@ -332,6 +332,7 @@ def test_the_row_of_the_table_is_named():
         ({"groups": SORTED, "offsets": [0, N]}, TypeError, "both were given"),
         ({"groups": SORTED, "lr": [0.1, 0.2]}, ValueError, "lr has shape (2,), but there are 12 groups"),
         ({"groups": SORTED, "w0": np.zeros((5, 3))}, ValueError, "w0 has shape (5, 3), but there are 12 groups"),
+        ({"groups": SORTED, "w0": [[1.0], [2.0, 3.0]]}, TypeError, "w0 must be an array of real numbers; it is ragged"),
         ({"groups": SORTED, "out": {}}, ValueError, "fit_groups takes no out"),
         ({"groups": SORTED, "X_val": X}, ValueError, "fit_groups takes no X_val (groups have no validation data yet)"),
         ({"groups": SORTED, "epoch": 3}, TypeError, "fit_groups() has no option 'epoch': give epochs="),

@@ -90,7 +90,7 @@ def test_what_is_missing_is_an_error_by_default(way, backend):
     X, extra = WAYS[way](data, where)
     advice = "give nan_policy='omit' to leave such samples out, or 'propagate' to get NaN for such fits alone"
     what = r"the nodata value 1e\+30" if extra else r"missing \(masked, None or NA\)"
-    end = "$" if extra else r"; or fill it in, as by X\.filled\(value\)$"
+    end = "$" if extra else r"; or fill it in \(a masked array by X\.filled\(value\)\)$"
     refused(ValueError, rf"^X is {what} in row 4, feature 1 of fit 2 of 3: {advice}{end}", X, np.ones((3, 9)), backend=backend, **extra)
     hidden = np.ones((3, 9))
     hidden[2, 4] = 0  # weight 0: the sample is not there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections import deque
+from collections import UserList, deque
 from decimal import Decimal
 
 import ml_dtypes
@@ -15,7 +15,7 @@ import pytest
 import fastgd
 from fastgd import SGD
 from fastgd.input.reading import read, read_array
-from tests.support.hidden_masks import OfDask, OfNetCDF4, OfSciPy, OfXarray, OnlyDLPack
+from tests.support.hidden_masks import OfDask, OfNetCDF4, OfSciPy, OfXarray, OnlyDLPack, OnlyIndexed, Sequence
 from tests.support.refusals import refused, x, y
 
 NA = pd.NA
@@ -32,7 +32,10 @@ KINDS = {
     "dict": ({}, r"it is a dict: give np\.stack\(list\(\w+\.values\(\)\), -1\), or a frame"),
     "generator": ((v for v in x), "generator"),
     "text": ("abc", "it is 'abc'$"),
-    "records": (np.zeros(4, [("a", "f8")]), r"dtype \[\('a', '<f8'\)\]"),
+    "records": (np.zeros(4, [("a", "f8")]), r"it is structured: give a field of it, such as \w+\['a'\], or np\.stack\(\["),
+    "masked records": (np.ma.zeros(4, [("a", "f8"), ("b", "f8")]), r"it is structured: .*, or np\.ma\.stack\(\["),
+    "a query": (pl.LazyFrame({"a": x}), r"it is a LazyFrame, which is not computed yet: give \w+\.collect\(\)$"),
+    "values of a dict": (dict.fromkeys(x).keys(), r"give list\(\w+\)$"),
     "long double": (x.astype(np.longdouble), r"dtype float128.*\.astype\('float64'\)"),
     "decimals": ([Decimal(1)] * 4, r"dtype object, with Decimal\('1'\) \(Decimal\) at index 0: give np\.asarray\(\w+, 'float64'\)"),
     "objects": (np.array([1.0, 2.0, "three", 4.0], object), r"dtype object, with 'three' \(str\) at index 2"),
@@ -177,6 +180,8 @@ MISSING = {  # 1, missing, 5, 7
     "series": pd.Series([1, None, 5, 7], dtype=object),
     "Int64": pd.Series([1, None, 5, 7], dtype="Int64"),
     "Float32": pd.Series([1, None, 5, 7], dtype="Float32"),
+    "a file without __array__": OnlyIndexed(HIDES_1),
+    "a list of another class": UserList(HIDES_1),
     "polars": pl.Series([1, None, 5, 7]),
     "polars, float32": pl.Series([1, None, 5, 7], dtype=pl.Float32),
 }
@@ -194,6 +199,9 @@ NESTED = {
     "masked integers": ([MISSING["masked integers"]] * 2, [GAP, GAP]),
     "deeper": ([[HIDES_1, x], [x, HIDES_1]], [[GAP, WHOLE], [WHOLE, GAP]]),
     "variables": ([OfNetCDF4(HIDES_1), OfDask(HIDES_1), OfSciPy(HIDES_1)], [GAP] * 3),
+    "files without __array__": (OnlyIndexed(np.ma.stack([HIDES_1, HIDES_1])), [GAP, GAP]),
+    "a list of another class": (UserList([HIDES_1, x]), [GAP, WHOLE]),
+    "a sequence": (Sequence(HIDES_1, HIDES_1), [GAP, GAP]),
     "series": ([pd.Series([1, None, 5, 7], dtype="Int64"), pl.Series([1, None, 5, 7])], [GAP, GAP]),
     "lists": ([[1, None, 5, 7], [1.0, 2.0, 3.0, 4.0]], [GAP, WHOLE]),
     "deques in a tuple": ((deque([1, None, 5, 7]), [1, 2, 3, NA]), [GAP, [1, 2, 3, np.nan]]),

@@ -79,7 +79,7 @@ CALLS = {  # name: (arguments of fit beside X and y, or all of them; what is sai
     "X, a list of lists": ({"X": [[repeated(MANY)] * 2] * 4}, f"^X has 8,000,000,000 {LEAST}"),
     "X, a list with a mask": ({"X": [np.ma.array(repeated(MANY))] * 4}, f"^X has 4,000,000,000 {LEAST}"),
     "X, objects": ({"X": repeated(MANY, of=np.array(1.0, object))}, r"^X has 1,000,000,000 samples .* but y has 4"),
-    "X, text": ({"X": repeated(MANY, of=np.array("1.5"))}, r"^X must be an array of real numbers; it is text.*astype"),
+    "X, text": ({"X": repeated(MANY, of=np.array("1.5"))}, r"^X must be an array of real numbers; it is text.*np\.asarray"),
     "sample_weight": ({"sample_weight": repeated(MANY)}, r"^sample_weight must have shape \(\.\.\., 4\)"),
     "lr": ({"lr": repeated(MANY)}, r"^the results of 1,000,000,000 fits .* may be used"),
     "lr, a range": ({"lr": range(MORE)}, f"^lr has 1,000,000,000,000 {LEAST}"),

@@ -17,48 +17,55 @@ from tests.support.values_that_raise import VALUES
 
 DAYS = pd.date_range("2020-01-01", periods=4)
 FORMULA = r"give \(t - t\[0\]\) / np\.timedelta64\(1, 'D'\)$"
+DAY, PERIODS = np.timedelta64(1, "D"), pd.period_range("2020-01-01", periods=4)
 MOMENTS = [datetime.datetime(2020, 1, 1 + k) for k in range(4)]
+OF_OTHERS = rf"with t = np\.asarray\(X\) {FORMULA}"
 AS_ARRAY = rf"with t = np\.asarray\(X, 'datetime64\[us\]'\) {FORMULA}"
 
-TIMES = {  # {what: (X, what the error says after the name, what t is then)}
-    "datetime64": (DAYS.to_numpy(), f"it has dtype datetime64.*: of times t {FORMULA}", DAYS.to_numpy()),
-    "days": (DAYS.to_numpy().astype("M8[D]"), rf"datetime64\[D\]: of times t {FORMULA}", DAYS.to_numpy().astype("M8[D]")),
-    "timedelta64": (
-        np.arange(4) * np.timedelta64(1, "D"),
-        r"it has dtype timedelta64\[D\]: of durations t give t / np\.timedelta64\(1, 'D'\)$", None,
-    ),
-    "months": (
-        np.arange("2020-01", "2020-05", dtype="M8[M]"),
-        r"it has dtype datetime64\[M\]: of times t give \(t - t\[0\]\) / np\.timedelta64\(1, 'M'\)$", None,
-    ),
-    "index": (DAYS, f"it has dtype datetime64.*{FORMULA}", DAYS),
-    "series": (pd.Series(DAYS), FORMULA, DAYS),
-    "periods": (pd.period_range("2020-01-01", periods=4), rf"with t = X\.to_timestamp\(\) {FORMULA}", DAYS),
-    "time zone": (DAYS.tz_localize("Europe/Oslo"), AS_ARRAY, None),
-    "list of datetimes": (MOMENTS, AS_ARRAY, np.asarray(MOMENTS, "datetime64[us]")),
-    "list of dates": ([moment.date() for moment in MOMENTS], AS_ARRAY, None),
-    "list of NumPy's": (list(DAYS.to_numpy()), AS_ARRAY, None),
-    "list of pandas'": (list(DAYS), AS_ARRAY, None),
-    "after NaT": ([pd.NaT, *DAYS[1:]], AS_ARRAY, None),
-    "list of durations": (
-        [moment - MOMENTS[0] for moment in MOMENTS], rf"with t = np\.asarray\(X, 'timedelta64\[us\]'\) {FORMULA}", None,
-    ),
-    "objects": (np.array(MOMENTS), AS_ARRAY, None),
-    "polars": (pl.Series(MOMENTS), FORMULA, None),
-    "netCDF4": (OfNetCDF4(DAYS.to_numpy()), FORMULA, None),
-    "one": (MOMENTS[0], FORMULA, None),
-}  # fmt: skip
+OF_DURATIONS = rf"with t = np\.asarray\(X, 'timedelta64\[us\]'\) {FORMULA}"
+
+TIMES = {  # {what: (X, what the error says after the name)}
+    "datetime64": (DAYS.to_numpy(), f"it has dtype datetime64.*: of times t {FORMULA}"),
+    "days": (DAYS.to_numpy().astype("M8[D]"), rf"datetime64\[D\]: of times t {FORMULA}"),
+    "timedelta64": (np.arange(4) * DAY, r"it has dtype timedelta64\[D\]: of durations t give t / np\.timedelta64\(1, 'D'\)$"),
+    "index": (DAYS, f"it has dtype datetime64.*{OF_OTHERS}"),
+    "series": (pd.Series(DAYS), OF_OTHERS),
+    "series without a 0": (pd.Series(DAYS, index=range(3, 7)), OF_OTHERS),
+    "series of durations": (pd.Series(DAYS - DAYS[0], index=list("abcd")), r"with t = np\.asarray\(X\) give t / "),
+    "periods": (PERIODS, rf"with t = np\.asarray\(X\.astype\('datetime64\[us\]'\)\) {FORMULA}"),
+    "series of periods": (pd.Series(PERIODS), r"with t = np\.asarray\(X\.astype\('datetime64\[us\]'\)\)"),
+    "time zone": (DAYS.tz_localize("UTC"), AS_ARRAY),
+    "list of datetimes": (MOMENTS, AS_ARRAY),
+    "list of dates": ([moment.date() for moment in MOMENTS], AS_ARRAY),
+    "list of NumPy's": (list(DAYS.to_numpy()), AS_ARRAY),
+    "list of pandas'": (list(DAYS), AS_ARRAY),
+    "list of durations": ([moment - MOMENTS[0] for moment in MOMENTS], OF_DURATIONS),
+    "list of NumPy's durations": (list(np.arange(4) * DAY), OF_DURATIONS),
+    "objects": (np.array(MOMENTS), AS_ARRAY),
+    "polars": (pl.Series(MOMENTS), OF_OTHERS),
+    "netCDF4": (OfNetCDF4(DAYS.to_numpy()), OF_OTHERS),
+}
 
 
-@pytest.mark.parametrize(("value", "pattern", "t"), TIMES.values(), ids=TIMES)
-def test_times(no_work, value, pattern, t):
+@pytest.mark.parametrize(("value", "pattern"), TIMES.values(), ids=TIMES)
+def test_times(no_work, value, pattern):
     refused(TypeError, rf"^X must be an array of real numbers; .*{pattern}", value, y)
 
 
-@pytest.mark.parametrize("t", [t for _, _, t in TIMES.values() if t is not None], ids=[k for k, v in TIMES.items() if v[2] is not None])
-def test_what_the_error_advises_for_times_works(t):
-    days = (t - t[0]) / np.timedelta64(1, "D")
+@pytest.mark.parametrize("value", [value for value, _ in TIMES.values()], ids=TIMES)
+def test_what_the_error_advises_for_times_works(value):
+    with pytest.raises(TypeError) as raised:
+        fastgd.fit(value, y)
+    where, _, advice = str(raised.value).rpartition("give ")
+    t = eval(where.rpartition("with t = ")[2], {"X": value, "np": np}) if "with t" in where else value
+    days = eval(advice, {"t": t, "np": np})
     assert fastgd.fit(days, y, epochs=3).w == fastgd.fit(x - 1, y, epochs=3).w
+
+
+def test_other_times(no_work):
+    refused(TypeError, rf"^X must be an array of real numbers; .*{AS_ARRAY}", [pd.NaT, *DAYS[1:]], y)
+    refused(TypeError, rf"^X must be an array of real numbers; it is .*{FORMULA}", MOMENTS[0], y)
+    refused(TypeError, r"\(time\) at index 0: convert it to numbers first$", [datetime.time(k) for k in range(4)], y)
 
 
 @pytest.mark.parametrize("unit", ["Y", "M", "D", "s"])
@@ -76,7 +83,12 @@ def test_what_the_error_advises_fits_the_unit(unit):
 
 def test_columns_are_named(no_work):
     frame = pd.DataFrame({"v": x, "day": DAYS})
-    refused(TypeError, rf"^X\['day'\] must be an array of real numbers; it has dtype datetime64.*{FORMULA}", frame, y)
+    refused(
+        TypeError,
+        rf"^X\['day'\] must be an array of real numbers; it has dtype datetime64.*with t = np\.asarray\(X\['day'\]\) {FORMULA}",
+        frame,
+        y,
+    )
     refused(TypeError, r"^X\['day'\] must be an array of real numbers; ", pl.DataFrame({"v": x, "day": MOMENTS}), y)
     for city in (pd.Categorical(list("abca")), list("abca")):
         for make in (pd.DataFrame, pl.DataFrame):
@@ -124,9 +136,9 @@ OTHERS = {
     "strings": (list("abcd"), r"'a' .*: encode categories as numbers first"),
     "array of strings": (np.array(list("abcd")), "it is text, of dtype <U1, such as 'a': encode categories as numbers first"),
     "no strings": (np.array([], "U1"), "it is text, of dtype <U1, and empty"),
-    "numbers as text": (["1", "2.5"], r"'1' .*: convert it with \.astype\('float64'\)$"),
-    "bytes": (np.array([b"1"] * 4), r"dtype \|S1, such as b'1': convert it"),
-    "string dtype": (np.array(["1"] * 4, np.dtypes.StringDType()), r"StringDType.*, such as '1': convert it"),
+    "numbers as text": (["1", "2.5"], r"'1' .*: give np\.asarray\(X, 'float64'\)$"),
+    "bytes": (np.array([b"1"] * 4), r"dtype \|S1, such as b'1': give np"),
+    "string dtype": (np.array(["1"] * 4, np.dtypes.StringDType()), r"StringDType.*, such as '1': give np"),
     "categories": (pd.Series(list("abca"), dtype="category"), "'a' .*: encode categories"),
     "arrays of one length as objects": (pd.Series([x, x]), r"it has dtype object, with .* \(ndarray\) at index 0: give list\(X\)"),
     "4-bit integers": (x.astype(ml_dtypes.int4), r"dtype int4: give X\.astype\('float64'\) if these are numbers$"),
@@ -137,6 +149,7 @@ OTHERS = {
     "ragged arrays": ([x, x[:3]], r"it is ragged: X\[0\] has shape \(4,\), X\[1\] has \(3,\)"),
     "ragged masked arrays": ([x, np.ma.array(x[:3])], r"it is ragged: X\[0\] has shape \(4,\), X\[1\] has \(3,\)"),
     "ragged inside": ([[[1, 2], [3, 4]], [[1, 2], [3]]], r"it is ragged: X\[1\]\[0\] has shape \(2,\), X\[1\]\[1\] has \(1,\)"),
+    "ragged arrays in lists": ([[x], [x[:3]]], r"it is ragged: X\[0\] has shape \(1, 4\), X\[1\] has \(1, 3\)"),
     "ragged with None": ([[1.0, None], [3.0]], r"it is ragged: X\[0\] has shape \(2,\), X\[1\] has \(1,\)"),
     "lists and numbers": ([[1.0, 2.0], 3.0], r"it is ragged: X\[0\] has shape \(2,\), X\[1\] has \(\)"),
 }
@@ -153,6 +166,13 @@ def test_datasets_of_torch(no_work, torch):
         refused(TypeError, rf"^X must be an array of real numbers; it is a {type(value).__name__}: give the arrays in it", value, y)
         refused(TypeError, r"^y must be an array of real numbers; it is a \w+: give the arrays in it", x, value)
     refused(TypeError, r"^X must be an array of real numbers; it is Linear\(", torch.nn.Linear(1, 1), y)
+
+
+def test_a_dataset_of_torch_alone(no_work, torch):
+    """X and y are in it: that y is missing is not what helps."""
+    data = torch.utils.data.TensorDataset(torch.ones(4, 1), torch.ones(4))
+    for value in (data, torch.utils.data.Subset(data, [0, 1])):
+        refused(TypeError, rf"^y is missing, and X is no array: it is a {type(value).__name__}: give the arrays in it", value)
 
 
 def test_ragged_data_filled_up_with_nan_work():

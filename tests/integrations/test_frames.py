@@ -215,6 +215,7 @@ GIVEN = {"y": "arr", "x": "gain", "by": "tail"}
         ({"out": {}}, ValueError, "fit_frame takes no out"),
         ({"solve": True, "epochs": 5}, TypeError, "fit_frame() has no option 'epochs'"),
         ({"solve": 1}, TypeError, "solve must be True or False, not 1"),
+        ({"lr": [[0.01], [0.02]]}, ValueError, "fit_frame makes one fit of each group; an option has several values for it"),
         ({"memory_limit": 1000}, MemoryError, "the columns take 1.9 KiB, and memory_limit is 1.0 KiB"),
     ],
 )
@@ -295,6 +296,7 @@ def test_predictions_of_one_fit_and_of_several_targets():
         ({"x": "late", "by": "tail"}, ValueError, "fits has no column 'late'; there are: 'tail', 'n_used'"),
         ({"x": "gain", "by": "tail", "residuals": True}, TypeError, "residuals need y, the column of the targets"),
         ({"x": "gain", "by": "tail", "name": "arr"}, ValueError, "df has a column 'arr' already: give another name"),
+        ({"x": "gain", "by": "tail", "name": ["fitted"]}, TypeError, "name must be that of a column, a text, not ['fitted']"),
         ({"x": "gain", "by": "tail", "twice": True}, ValueError, "fits have a group twice"),
         ({"x": "gain", "by": "tail", "targets": True}, TypeError, "fits are of several targets: give y, the one to predict"),
     ],

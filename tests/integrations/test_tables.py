@@ -281,6 +281,8 @@ GOOD = "k,dep_delay,y\n1,2,3\n1,3,5\n2,4,4\n"
         (GOOD, {"out": "fits.txt"}, ValueError, "the name must end in .csv or .parquet"),
         (GOOD, {"out": "none/fits.csv"}, FileNotFoundError, "there is no folder none"),
         (GOOD, {"out": "rows.csv"}, ValueError, "which is also read"),
+        (GOOD, {"temp_folder": 3}, TypeError, "temp_folder must be the name of a file, a str, bytes or os.PathLike, not 3"),
+        (GOOD, {"intercept": "no"}, TypeError, "intercept must be True or False, not 'no'"),
         (GOOD, {"temp_folder": "none"}, FileNotFoundError, "no folder for temporary files"),
     ],
 )

@@ -276,6 +276,19 @@ def test_ctrl_c_leaves_no_lock_of_lapack_held(first):
     assert number > 3
 
 
+def test_a_generator_holds_the_lock_of_lapack_while_it_runs():
+    @forks.lapack
+    def numbers():
+        for number in range(2):
+            yield number, forks.lapack_lock()._is_owned()
+
+    found = numbers()
+    for number in range(2):
+        assert next(found) == (number, True)
+        assert not forks.lapack_lock()._is_owned()
+    assert list(found) == []
+
+
 def test_a_child_that_stays_in_the_call_of_its_parent_is_told(found):
     parent, child = found["inside of a call"]
     assert parent == "complete"

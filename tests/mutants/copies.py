@@ -63,9 +63,14 @@ def imported_files(path: Path) -> set[Path]:
 
 
 def kernels_of(path: Path) -> list[str]:
-    """The names of the kernels in a module."""
-    functions = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)]
-    return [function.name for function in functions if "kernel" in map(ast.unparse, function.decorator_list)]
+    """The names of the kernels in a module: functions that are decorated, or made by a call."""
+    found = []
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.FunctionDef) and "kernel" in map(ast.unparse, statement.decorator_list):
+            found.append(statement.name)
+        elif isinstance(statement, ast.Assign) and ast.unparse(statement.value).startswith("kernel("):
+            found += map(ast.unparse, statement.targets)
+    return found
 
 
 def spoiled_kernels(kernels: Path, spoiled: Path) -> list[Path]:

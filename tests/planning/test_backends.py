@@ -102,11 +102,15 @@ X, y = np.arange(8.0).reshape(2, 4, 1), np.arange(8.0).reshape(2, 4) * 2
 for backend in {backends}:
     weights = dict(sample_weight=[1.0, 0, 1, 1], nan_policy="omit")
     options = dict(epochs=3, backend=backend)
+    groups = fastgd.fit_groups(X[0], y[0], [0, 0, 1, 1], lr=0.01, **options)
+    swept = fastgd.sweep(X[0], y[0], grid={{"lr": [0.01, 0.02]}}, **options)
+    print(groups.w.tolist(), swept.loss.tolist(), groups.summary().count("fits"))
     print(fastgd.fit(X[0], y[0], lr=0.1, **options).w.tolist(), fastgd.fit(X, y, lr=0.01, **options, **weights).w.tolist())
 for call in (
     lambda: fastgd.fit(X, y, lr=0.1), lambda: fastgd.fit(X, y, lr=0.1, backend="cpu"), lambda: fastgd.solve(X, y),
     lambda: fastgd.fit(X, y, backend="numpy"), lambda: fastgd.fit(X, y, lr=0.1, standardize=True, backend="numpy"),
-    lambda: fastgd.fit(X, y, standardize=True, backend="numpy"),
+    lambda: fastgd.fit(X, y, standardize=True, backend="numpy"), lambda: fastgd.fit(X, y, lr=0.1, tol=0.1, backend="numpy"),
+    lambda: fastgd.fit(X, y, lr=0.1, excess_loss=True, backend="numpy"), lambda: fastgd.stability(X, y),
 ):
     try:
         call()
@@ -128,6 +132,7 @@ def test_without_compiled_kernels_the_references_run_and_the_rest_says_why():
         done = subprocess.run([sys.executable, "-P", "-c", script], env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         lines[value] = done.stdout.splitlines()
-    assert lines["1"][: len(there)] == lines["0"]  # the same bits
-    numpy_does = "backend  (backend='numpy' with an lr, without standardize, needs none)"
-    assert lines["1"][len(there) :] == [numpy_does, numpy_does, "solve ", "lr=None , or give an lr", *["standardize=True "] * 2]
+    assert lines["1"][: 2 * len(there)] == lines["0"]  # the same bits
+    numpy_does = "backend  (backend='numpy' with an lr, without standardize and tol, needs none)"
+    refused = [*["standardize=True "] * 2, "tol ", "excess_loss=True ", "stability "]
+    assert lines["1"][2 * len(there) :] == [numpy_does, numpy_does, "solve ", "lr=None , or give an lr", *refused]

@@ -9,6 +9,7 @@ import pytest
 
 import fastgd
 from fastgd import SGD, Status
+from tests.support.values_that_raise import VALUES
 
 rng = np.random.default_rng(8)
 x = np.array([1.0, 2, 3, 4])
@@ -43,6 +44,9 @@ def test_sel_takes_values_and_lists(found):
         ({"lr": 0.02}, KeyError, "lr has no value 0.02; it has 0.01, 0.03, 0.1; method='nearest' takes the nearest"),
         ({"lr": [0.01, 0.02]}, KeyError, "lr has no value 0.02"),
         ({"lr": "x"}, KeyError, "lr has no value 'x'"),
+        ({"lr": [[0.01], [0.01, 0.03]]}, KeyError, "lr has no value"),
+        ({"lr": VALUES["array"]()}, KeyError, "lr has no value"),
+        ({"lr": 10**400, "method": "nearest"}, ValueError, "needs a finite number; lr is"),
         ({"fit": 3}, KeyError, "fit has no value 3; it has 0, 1, 2"),
         ({"betas": (0.9, 0.99)}, KeyError, "the sweep has no 'betas'; it has lr, momentum, optimizer, fit"),
         ({"optimizer": "adam"}, KeyError, "optimizer has no value 'adam'; it has sgd"),

@@ -11,6 +11,7 @@ import pytest
 import fastgd
 from fastgd.results.file_format import write_file
 from tests.support.refusals import refused_call
+from tests.support.values_that_raise import VALUES
 
 X, Y = np.arange(1.0, 9), 2 * np.arange(1.0, 9)
 LABELS = {
@@ -117,4 +118,6 @@ def test_find(labels):
 def test_what_is_not_found():
     refused_call(KeyError, "there is no group 9", lambda: fitted(LABELS["numbers"]).find(9))
     refused_call(KeyError, "there is no group None", lambda: fitted(LABELS["numbers"]).find(None))
+    for label in (VALUES["equality"](), np.zeros(9)):  # which cannot be compared
+        refused_call(KeyError, "there is no group", lambda label=label: fitted(LABELS["numbers"]).find(label))
     refused_call(TypeError, "find needs a label for each of 'group_0', 'group_1'; it has 1", lambda: fitted(LABELS["two"]).find("a"))

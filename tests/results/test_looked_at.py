@@ -87,3 +87,28 @@ def test_rates_of_a_schedule_are_not_compared():
     assert "(condition 56)" in told
     assert "stability limit" not in told
     assert "stability limit" in fastgd.fit(x, x**2, lr=0.14, intercept=True, epochs=5).summary()
+
+
+def note(X: np.ndarray, y: np.ndarray, **options: object) -> str:
+    return facts(fastgd.fit(X, y, **options).summary())["note"].rpartition(": ")[2]
+
+
+def test_more_epochs_are_not_advised_where_they_change_nothing():
+    """A tol that was met ends the fit again, a rate of 0 moves nothing."""
+    y = 2 * x + [0.1, -0.1, 0.1, -0.1]
+    converged = {"lr": 0.01, "tol": 0.01, "epochs": 1000}
+    assert note(x, y, **converged) == "give a smaller tol, or use solve"
+    assert note(x, y, intercept=True, **converged) == "give a smaller tol, or use solve"  # scaling X changes nothing there
+    assert "note" not in facts(fastgd.fit(x, y, **converged | {"tol": 1e-6}).summary())  # the advice works
+    assert note(x, y, lr=[0.01, 1e-6], tol=0.01, epochs=1000) == "give more epochs or a smaller tol, or use solve"
+    assert note(x, y, lr=0.0) == "give a rate above 0, or use solve"
+
+
+def test_other_rates_are_advised_where_more_epochs_may_not_do():
+    """Of rules whose steps do not shrink, of mini-batches, of a decay that is not in the loss."""
+    assert note(x, 2 * x, optimizer=fastgd.Adam(0.01), epochs=5) == "give more epochs or another rate, or use solve"
+    assert note(x, 2 * x, lr=0.01, batch_size=2, epochs=2) == "give more epochs or another rate, or use solve"
+    held = fastgd.AdamW(0.01, weight_decay=5.0)
+    assert note(x, 2 * x, optimizer=held, epochs=5000) == "give more epochs or another rate or a smaller weight_decay, or use solve"
+    held = fastgd.NAdam(0.01, weight_decay=5.0, decoupled_weight_decay=True)
+    assert "a smaller weight_decay" in note(x, 2 * x, optimizer=held, epochs=5000)

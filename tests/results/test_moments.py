@@ -13,6 +13,7 @@ import pytest
 import fastgd
 from fastgd import Moments
 from tests.support.refusals import refused_call
+from tests.support.values_that_raise import VALUES
 
 ARRAYS = ("gram", "gram_exponents", "weighing", "gram_index", "target", "exponents", "n_used", "invalid")
 
@@ -164,7 +165,8 @@ def test_what_does_not_belong_together_is_refused() -> None:
         moments + 1
     refused_call(ValueError, "nothing to merge", lambda: Moments.merge([]))
     refused_call(TypeError, "part 1 is", lambda: Moments.merge([moments, X]))
-    refused_call(IndexError, "index of 3 features", lambda: moments.select([3]))
+    for index in ([3], 2**63, "a", VALUES["array"]()):
+        refused_call(IndexError, "index of 3 features", lambda index=index: moments.select(index))
     refused_call(ValueError, "each once", lambda: moments.select([1, 1]))
     refused_call(ValueError, "at least one", lambda: moments.select([]))
     refused_call(ValueError, "1-D X", lambda: fastgd.compress(X[0, :, 0], y[0]).select([0]))
@@ -182,9 +184,13 @@ def test_what_does_not_belong_together_is_refused() -> None:
         ({"n_features": "3"}, "n_features"),
         ({"dtype": "float16"}, "dtype"),
         ({"leading": None}, "leading"),
+        ({"keys": None}, "no labels"),
+        ({"gram": np.ma.zeros((2, 2, 6))}, "gram is a MaskedArray"),
     ],
 )
 def test_changed_moments_are_refused(changed, words, tmp_path: Path) -> None:
     X, y, _ = data((2,), 40, 3, "float64", False)
-    wrong = dataclasses.replace(fastgd.compress(X, y), **changed)
-    refused_call(ValueError, words, lambda: fastgd.fit(wrong))
+    right = fastgd.compress(X, y)
+    wrong = dataclasses.replace(right, **changed)
+    for call in (lambda: fastgd.fit(wrong), lambda: wrong + right, lambda: Moments.merge([right, wrong])):
+        refused_call(ValueError, words, call)

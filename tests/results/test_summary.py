@@ -10,6 +10,7 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -377,6 +378,15 @@ def test_advice_helps():
         assert (
             facts(fastgd.fit(one, 2 * x, lr=1e-4).summary())["note"] == "more than 1 % above the least loss: give more epochs, or use solve"
         )
+
+
+def test_names_of_features_can_be_printed_anywhere():
+    result = fastgd.solve(pd.DataFrame({"größe": x, "n": x**2}), x**3)
+    assert result.summary().isascii()
+    rows = result.summary().splitlines()
+    assert rows[2].split()[0] == r"gr\xf6\xdfe"
+    assert rows[2].index(f"{result.w[0]:.6g}") == rows[3].index(f"{result.w[1]:.6g}")
+    assert "größe" in result._repr_html_()
 
 
 def test_what_is_not_known_is_not_said():

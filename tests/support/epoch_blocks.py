@@ -72,7 +72,7 @@ def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit,
         ),
         state.Options(
             0, 0, address(lr), lr.shape[0], lr.shape[1], address(lr), False, address(hyper), hyper.shape[1], False, size, of_the_sum,
-            limit, False, epochs, -1.0, every, False, False,
+            limit, epochs, -1.0, every, False, False,
         ),
         n_rows,
         state.Results(

@@ -46,6 +46,26 @@ class OfSciPy:
         return self.data[index]
 
 
+class OnlyIndexed(OfSciPy):
+    """A variable of a file that has a length, too: NumPy takes it for a list of its rows."""
+
+    def __len__(self):
+        return len(self.data)
+
+
+class Sequence:
+    """A list of another class, of which nothing says that it is one."""
+
+    def __init__(self, *entries):
+        self._entries = entries
+
+    def __len__(self):
+        return len(self._entries)
+
+    def __getitem__(self, index):
+        return self._entries[index]
+
+
 class OfXarray:
     """An xarray.DataArray: `__array__` drops the mask of the array that it wraps."""
 

@@ -108,6 +108,8 @@ def test_nist_sets_by_name():
     assert nist("NORRIS").beta.tolist() == [1.00211681802045, -0.262323073774029]  # the intercept last
     with pytest.raises(ValueError, match="no NIST set 'anscombe': choose one of norris, pontius"):
         nist("anscombe")
+    with pytest.raises(ValueError, match="no NIST set 3: choose one of norris, pontius"):
+        nist(3)
 
 
 def test_importing_the_data_is_light():

@@ -3,6 +3,7 @@ bound."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 
@@ -126,6 +127,10 @@ def test_histories_of_the_wrong_length():
         fastgd.verify((w, loss[:8]), X, y, lr=0.1)
     with pytest.raises(ValueError, match=r"w_history must have shape \(epochs \+ 1, 3\), for 3 features; it has shape \(11, 2\)"):
         fastgd.verify(w[:, :2], X, y, lr=0.1)
+    deep = functools.reduce(lambda inner, _: [inner], range(500), 0.0)
+    for judge in (lambda: fastgd.verify(deep, X, y, lr=0.1), lambda: fastgd.diagnose(X, y, deep, lr=0.1)):
+        with pytest.raises(TypeError, match="w_history must be an array of real numbers; it is a list with lists in each other"):
+            judge()
     with pytest.raises(ValueError, match="loss_history must have one value per row"):
         fastgd.diagnose(X, y, w, np.stack([loss, loss], axis=1), lr=0.1)
     with pytest.raises(ValueError, match="has too few digits"):

@@ -59,6 +59,7 @@ class Path(NamedTuple):
     local: list[Array]  # ℓ of each step
     turns: list[Array]  # A of each step
 
+    @lapack
     def error(self, before: Array) -> Array:
         """Return how far rounding may move the end; before: how far its beginning."""
         after = np.eye(len(before), dtype=before.dtype)  # A_K … A_{k+1}

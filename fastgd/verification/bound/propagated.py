@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ...input.float_mode import computes
-from ...kernels.forks import lapack
+from ...kernels.forks import lapack, lapack_lock
 from .yardstick import Array, Yardstick
 
 __all__ = ["propagated_bound"]
@@ -109,21 +109,23 @@ def propagated_bound(
             return w_bound, loss_bound
         V = yardstick.extended(_eigenvectors(hessian))
         # One Newton step makes V orthogonal in extended precision.
-        V = V @ (3 * np.eye(D, dtype=V.dtype) - V.T @ V) / 2
-        identity, curvature, turn, size = V.T @ V, V.T @ G @ V, V.T @ hessian @ V, np.abs(V)
+        with lapack_lock():
+            V = V @ (3 * np.eye(D, dtype=V.dtype) - V.T @ V) / 2
+            identity, curvature, turn, size = V.T @ V, V.T @ G @ V, V.T @ hessian @ V, np.abs(V)
         e = np.zeros(D, V.dtype)
         for t, rows in yardstick.walk(w):
             if not rows.inside[0]:
                 break
-            w_bound[t] = size @ e
-            slope = np.abs(V.T @ rows.gradient[0]) * (2 / (yardstick.total * yardstick.scale))
-            loss_bound[t] = slope @ e + e @ np.abs(curvature) @ e / yardstick.total + rows.loss_error[0]
-            if t < m - 1:
-                rows = rows.with_decay(decay, yardstick) if decay.any() else rows
-                expected, bound = rows.step(rates[t : t + 1], yardstick)
-                if not rows.step_inside(rates[t : t + 1], expected, yardstick)[0]:
-                    break
-                e = np.abs(identity - rates[t] * turn) @ e + size.T @ bound[0]
+            with lapack_lock():
+                w_bound[t] = size @ e
+                slope = np.abs(V.T @ rows.gradient[0]) * (2 / (yardstick.total * yardstick.scale))
+                loss_bound[t] = slope @ e + e @ np.abs(curvature) @ e / yardstick.total + rows.loss_error[0]
+                if t < m - 1:
+                    rows = rows.with_decay(decay, yardstick) if decay.any() else rows
+                    expected, bound = rows.step(rates[t : t + 1], yardstick)
+                    if not rows.step_inside(rates[t : t + 1], expected, yardstick)[0]:
+                        break
+                    e = np.abs(identity - rates[t] * turn) @ e + size.T @ bound[0]
     return w_bound, loss_bound
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...input.messages import counted, shown
+from ...input.shapes import differ_in_size
 from ...input.sharing import library_of
 from ..bound.yardstick import Array
 from .named_answers import Named, are_rows, by_name, has_last_among, is_number, names_in, numbers, with_weights_named
@@ -65,7 +66,7 @@ def library_of_float32(answer: Any) -> str | None:
 def has_parts(rows: Any) -> bool:
     """Return whether rows are w and more beside it: tuples, dicts, lists [w, b]."""
     first = rows if isinstance(rows, Mapping) else rows[0] if isinstance(rows, list) and rows else None
-    return isinstance(first, tuple | Mapping) or (isinstance(first, list) and len({np.size(part) for part in first}) > 1)
+    return isinstance(first, tuple | Mapping) or (isinstance(first, list) and differ_in_size(first))
 
 
 def read_step(answer: Any, n_parameters: int, intercept: bool, b_first: bool = False) -> Step:

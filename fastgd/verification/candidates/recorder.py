@@ -97,8 +97,8 @@ class Recorder:
 
         Raises
         ------
-        ValueError
-            The optimizer has other parameters.
+        TypeError, ValueError
+            It is no optimizer of torch, or it has other parameters.
 
         Examples
         --------
@@ -115,6 +115,8 @@ class Recorder:
         >>> fastgd.verify(record, x, 2 * x, lr=0.01, intercept=True).ok
         True
         """
+        if not isinstance(getattr(optimizer, "param_groups", None), list):
+            raise TypeError(f"a Recorder watches an optimizer of torch, not {shown(optimizer)}")
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         if len(parameters) not in (1, 2) or min(parameter.numel() for parameter in parameters) != 1 < len(parameters):
             told = ", ".join(str(tuple(parameter.shape)) for parameter in parameters)

@@ -74,12 +74,14 @@ def _roundings(seen: Observation) -> float:
     return max(2 * growth(seen.n), growth(seen.n * seen.n))
 
 
+@lapack
 def _shift(seen: Observation, X: Array) -> Array:
     """Return s (D,)."""
     y, n = seen.yardstick.y, seen.yardstick.extended(seen.n)[()]
     return 2 / n * ((y - y.sum() / n) @ X)
 
 
+@lapack
 def _mean_square(seen: Observation, w: Array, s: Array) -> Array:
     """Return the mean of the squares over all pairs at the rows w (m, D), the first ones: (m,)."""
     return np.maximum(seen.true_loss[: len(w)] + w @ s, 0)

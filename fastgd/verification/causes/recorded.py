@@ -20,6 +20,7 @@ from ...input.messages import counted
 from ...input.options import read_dtype
 from ...input.reading import read_array
 from ...input.room import OF_A_JUDGED, check_room
+from ...input.shapes import differ_in_size
 from ..bound.yardstick import Array
 
 __all__ = ["AS_BEFORE", "Recorded", "arithmetic_dtype", "read_losses", "read_recorded", "read_rows", "with_start"]
@@ -53,7 +54,7 @@ def read_rows(w_history: Any, n_parameters: int, intercept: bool) -> Array:
     first = w_history[0] if isinstance(w_history, list) and w_history else None
     if isinstance(first, Mapping):
         raise ValueError(f"w_history has rows that are dicts with {', '.join(map(str, first))}: give rows [w, b], or hand it to verify")
-    if isinstance(first, list | tuple) and len({np.size(part) for part in first}) > 1:
+    if isinstance(first, list | tuple) and differ_in_size(first):
         w_history = [np.concatenate([np.ravel(read_array(part, "w_history")) for part in row]) for row in w_history]
     w = read_array(w_history, "w_history")
     if w.ndim == 1 and n_parameters == 1:

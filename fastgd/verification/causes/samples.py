@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd.kernels.forks import lapack
+
 from ..bound.yardstick import LIMIT, Array, Yardstick
 from .hypotheses import Hypothesis, Scene
 from .observation import Observation, Term
@@ -69,6 +71,7 @@ def _variant(seen: Observation, found: _Subset) -> Variant:
     return Variant(("rows_dropped",), gradient, 3, words, constants=1, loss=loss)
 
 
+@lapack
 def _subsets(seen: Observation, t: int, target: Array, unit: Array, few: bool) -> Iterator[_Subset]:
     """Yield the subset of each kind whose gradient at step t is nearest to the target."""
     n, yardstick = seen.n, seen.yardstick

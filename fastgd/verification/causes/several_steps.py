@@ -108,6 +108,7 @@ def _epochs_of_steps(scene: Scene, t: int) -> Iterator[Hypothesis]:
         yield Hypothesis(("steps_per_sample" if cut.size == 1 else "mini_batches",), 3 + 0.25 * k, step, words, constants=1)
 
 
+@lapack
 def _replayed(seen: Observation, X: Array, y: Array, cut: _Batches, k: int) -> Term | None:
     """Return the steps of an epoch of batches from every row, and their error (note 1)."""
     u, w, lr = seen.u, seen.w[:-1], seen.lr

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..moments.stack import W_EXPONENT
 from ..simd.addresses import address, count_at, keep_alive
-from ..simd.compiling import aligned, inlined, kernel, part
+from ..simd.arrays import new_zeros
+from ..simd.compiling import inlined, kernel, part
 from ..simd.double_double import HIGHEST_EXPONENT, LOWEST_EXPONENT, dd_add_lanes, pow2
 from ..simd.lanes import ALL, LANES, add, divide, fill, fma, load, multiply, negate, root, store, subtract
 from ..simd.masks import as_bits, at_most, below, choose
@@ -185,8 +186,8 @@ def invert(gram, gram_exponents, weighing, records, intercept, accurate, least, 
     d = size - 1 if intercept else size
     wide = size * LANES
     arrays = (
-        aligned(np.zeros(size * wide + 8)), aligned(np.zeros(size * wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)),
-        aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(3 * wide + 8)),
+        new_zeros(size * wide, np.float64), new_zeros(size * wide, np.float64), new_zeros(wide, np.float64), new_zeros(wide, np.float64),
+        new_zeros(wide, np.float64), new_zeros(wide, np.float64), new_zeros(wide, np.float64), new_zeros(3 * wide, np.float64),
     )  # fmt: skip
     scratch = _Scratch(
         address(arrays[0]), address(arrays[1]), address(arrays[2]), address(arrays[3]), address(arrays[4]), address(arrays[5]),

@@ -19,7 +19,8 @@ from ..moments.stack import W_EXPONENT, W_HIGH, W_LOW
 from ..packs.gradient import evaluate, evaluate_doubled
 from ..packs.state import FACTOR, LOSS_SCALE, LOW_FACTOR, N_CONSTANTS, TOTAL
 from ..simd.addresses import address, count_at, further
-from ..simd.compiling import aligned, inlined, part
+from ..simd.arrays import new_zeros
+from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add, dd_add_lanes, pow2, scale, two_sum_lanes
 from ..simd.lanes import ALL, LANES, absolute, add, divide, fill, fma, load, multiply, negate, root, store, subtract
 from ..simd.masks import as_bits, at_most, below, choose, from_bits
@@ -92,11 +93,11 @@ def make_scratch(size, doubled):
     """New arrays for packs of fits of `size` parameters."""
     entries, wide, low = size * (size + 1) // 2 * LANES, size * LANES, 1 if doubled else 0
     return SolveScratch(
-        aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * low + 8)), aligned(np.zeros(wide + LANES + 8)),
-        aligned(np.zeros((wide + LANES) * low + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)),
-        aligned(np.zeros(5 * wide * low + 8)), aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(entries + 8)),
-        aligned(np.zeros(entries + 8)), aligned(np.zeros(entries + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)),
-        aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(5 * wide + 8)),
+        new_zeros(entries, np.float64), new_zeros(entries * low, np.float64), new_zeros(wide + LANES, np.float64),
+        new_zeros((wide + LANES) * low, np.float64), new_zeros(wide, np.float64), new_zeros(wide, np.float64),
+        new_zeros(5 * wide * low, np.float64), new_zeros(N_CONSTANTS * LANES, np.float64), new_zeros(entries, np.float64),
+        new_zeros(entries, np.float64), new_zeros(entries, np.float64), new_zeros(wide, np.float64), new_zeros(wide, np.float64),
+        new_zeros(wide, np.float64), new_zeros(wide, np.float64), new_zeros(wide, np.float64), new_zeros(5 * wide, np.float64),
     )  # fmt: skip
 
 

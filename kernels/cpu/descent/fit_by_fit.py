@@ -25,7 +25,8 @@ from ..moments.compress import CHUNK
 from ..moments.samples import place_of, sources_of
 from ..moments.stack import W_EXPONENT, W_HIGH
 from ..simd.addresses import address, further, keep_alive
-from ..simd.compiling import aligned, copy, kernel
+from ..simd.arrays import new_empty, new_zeros
+from ..simd.compiling import copy, kernel
 from ..simd.lanes import LANES
 from ..simd.scalars import is_double, raised
 from ..simd.transpose import SIDE
@@ -89,7 +90,7 @@ def descend(
     factor, low_factor, shift, total_weight = 2.0, 0.0, 0, 1.0
     # scratch for `stream`: the data's dtype; the tile is allocated when first needed
     tile, stride = np.empty(0, dtype), stride_for(most_used)
-    lanes = aligned(np.zeros(BLOCK + (size + SIDE + 2) * LANES + 16, dtype))  # eight at a time are added
+    lanes = new_zeros(BLOCK + (size + SIDE + 2) * LANES, dtype)  # eight at a time are added
     parts = np.empty(((most_used + CHUNK - 1) // CHUNK, size + 1), dtype)
     stream_gradient = np.empty(size, dtype)
     stream_state, next_stream_state = np.empty(size, dtype), np.empty(size, dtype)
@@ -203,7 +204,7 @@ def descend(
                 algorithm[f] = STREAM
         if not finished:
             if len(tile) == 0:
-                tile = aligned(np.empty((d + 2) * stride + 16, dtype))
+                tile = new_empty((d + 2) * stride, dtype)
             copy_state(stream_state, stream_slot, product, state, slot, product)
             one_chunk = n <= CHUNK
             place = place_of(sources, f)

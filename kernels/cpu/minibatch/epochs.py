@@ -34,7 +34,8 @@ from ..moments.compress import CHUNK
 from ..moments.samples import Place, place_of, sources_of
 from ..moments.stack import W_EXPONENT, W_HIGH
 from ..simd.addresses import address, count_at, keep_alive
-from ..simd.compiling import aligned, copy, kernel, part
+from ..simd.arrays import new_empty, new_zeros
+from ..simd.compiling import copy, kernel, part
 from ..simd.lanes import LANES
 from ..simd.scalars import is_double, raised
 from ..simd.transpose import SIDE
@@ -79,8 +80,8 @@ def descend_batches(
     exact_state, exact_gradient, scratch = np.empty(size), np.empty(size), np.empty(size)
     longest = min(most_used, size_of_batch)
     stride, stride_of_batch = stride_for(most_used), stride_for(longest)
-    tile = aligned(np.empty((d + 2) * stride + SIDE + 16, dtype))
-    lanes = aligned(np.zeros(BLOCK + (size + SIDE + 2) * LANES + 16, dtype))
+    tile = new_empty((d + 2) * stride + SIDE, dtype)
+    lanes = new_zeros(BLOCK + (size + SIDE + 2) * LANES, dtype)
     parts = np.empty(((most_used + CHUNK - 1) // CHUNK, size + 1), dtype)
     rows = np.empty((1, longest + AHEAD), np.int32)  # of a batch, and of the next one those that are fetched meanwhile
     gradient, state, next_state = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)

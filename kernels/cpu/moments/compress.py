@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..simd.addresses import address, further, keep_alive
-from ..simd.compiling import aligned, copy, inlined, kernel, part
+from ..simd.arrays import new_empty, new_zeros
+from ..simd.compiling import copy, inlined, kernel, part
 from ..simd.double_double import exponent_of, pow2
 from ..simd.lanes import LANES, fill, store
 from ..simd.scalars import get, is_double, move, prefetch, put, raised
@@ -34,7 +35,7 @@ from .lane_sums import add_lanes, add_lanes_doubled, add_short_doubled
 from .register_tiles import BLOCK, STRIDE, Panel, multiply_block, multiply_block_doubled
 from .samples import place_of, sources_of
 from .single_feature import SCRATCH, Series, compress_single_feature, compress_single_feature_doubled, make_series
-from .stack import W_EXPONENT, W_HIGH, W_LOW, RecordAddresses, Stack, add_levels, write_item
+from .stack import W_EXPONENT, RecordAddresses, Stack, add_levels, read_item, write_item
 from .tiles import fill_tile, largest_of_tile, scale_tile, shift_tile, sum_weights, weigh_tile
 
 CHUNK = 4096  # samples; part of the specification
@@ -276,12 +277,13 @@ def compress(data, index, start, stop, intercept, single_feature, shift, gram, t
     per_block = (n_columns + 1) * STRIDE
     n_tile = ((min(longest, CHUNK) + BLOCK - 1) // BLOCK if in_panels else 1) * per_block
     n_weighted = n_tile if weighted else 0
-    tile, weighted_tile = aligned(np.empty(n_tile + 8)), aligned(np.empty(n_weighted + 8))
-    low_weighted_tile = aligned(np.empty((n_weighted if doubled else 0) + 8))
-    lanes, low_lanes = aligned(np.zeros(n_sums * LANES + 8)), aligned(np.zeros((n_sums * LANES if doubled else 0) + 8))
-    factor, factors, shift_of_item = np.ones(n_columns + 1), np.empty(2 * n_columns), np.zeros(n_columns)
-    sums, low_sums = np.empty(depth * entries), np.empty(depth * entries if doubled else 1)
-    sum_exponents = np.zeros(depth * n_columns, np.int64)
+    tile, weighted_tile = new_empty(n_tile, np.float64), new_empty(n_weighted, np.float64)
+    low_weighted_tile = new_empty(n_weighted if doubled else 0, np.float64)
+    lanes, low_lanes = new_zeros(n_sums * LANES, np.float64), new_zeros(n_sums * LANES if doubled else 0, np.float64)
+    factor, shift_of_item = new_empty(n_columns + 1, np.float64), new_zeros(n_columns, np.float64)
+    factors = new_empty(2 * n_columns, np.float64)
+    sums, low_sums = new_empty(depth * entries, np.float64), new_empty(depth * entries if doubled else 1, np.float64)
+    sum_exponents = new_zeros(depth * n_columns, np.int64)
     sources, flag = sources_of(data, index), address(cancel)
     tiles = _Tiles(
         address(tile), address(weighted_tile), address(low_weighted_tile), address(lanes), address(low_lanes), address(factor),
@@ -295,8 +297,8 @@ def compress(data, index, start, stop, intercept, single_feature, shift, gram, t
         gathered = len(index[3]) > 0
         x_series, y_series, row = make_series(sources, longest, data[0].dtype, gathered)
         series = Series(address(x_series), address(y_series), row, gathered)
-        eights, low_eights = aligned(np.zeros(SCRATCH + 8)), aligned(np.zeros((SCRATCH if doubled else 0) + 8))
-        of_columns = np.empty(2 * SIDE, np.int64)
+        eights, low_eights = new_zeros(SCRATCH, np.float64), new_zeros(SCRATCH if doubled else 0, np.float64)
+        of_columns = new_zeros(2 * SIDE, np.int64)
         for first in range(0, len(start), ITEMS_PER_POLL):
             if raised(flag):
                 break
@@ -336,25 +338,16 @@ def join(gram, target, exponents, weighing, used):
     n_entries = n_gram + n_columns
     entries = n_entries + 1
     doubled = (gram.shape[1] if gram.shape[0] else target.shape[1]) == 2
-    sums, low_sums = np.zeros(used * entries), np.zeros(used * entries)
-    sum_exponents, factors = exponents.copy(), np.empty(2 * n_columns)
-    for item in range(used):
-        begin = item * entries
-        if gram.shape[0]:
-            copy(gram[item, 0], sums[begin : begin + n_gram])
-            if doubled:
-                copy(gram[item, 1], low_sums[begin : begin + n_gram])
-        if target.shape[0]:
-            copy(target[item, 0], sums[begin + n_gram : begin + n_entries])
-            if doubled:
-                copy(target[item, 1], low_sums[begin + n_gram : begin + n_entries])
-        sums[begin + n_entries], low_sums[begin + n_entries] = weighing[item, W_HIGH], weighing[item, W_LOW]
+    sums, low_sums = new_zeros(used * entries, np.float64), new_zeros(used * entries, np.float64)
+    sum_exponents, factors = new_zeros(used * n_columns, np.int64), new_zeros(2 * n_columns, np.float64)
     stack = Stack(address(sums), address(low_sums), address(sum_exponents), address(factors))
+    records = RecordAddresses(address(gram), gram.shape[0] > 0, address(target), target.shape[0] > 0, address(exponents), address(weighing))
+    for item in range(used):
+        read_item(stack, item, n_gram, n_columns, records, doubled)
     step = 1
     while step < used:
         for left in range(0, used - step, 2 * step):
             add_levels(left, left + step, left, n_columns, entries, stack, doubled)
         step *= 2
-    records = RecordAddresses(address(gram), gram.shape[0] > 0, address(target), target.shape[0] > 0, address(exponents), address(weighing))
     write_item(stack, 0, n_gram, n_columns, records, doubled)
     keep_alive((sums, low_sums, sum_exponents, factors, gram, target, exponents, weighing))

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..simd.addresses import count_at
-from ..simd.compiling import aligned, inlined, part
+from ..simd.arrays import new_empty
+from ..simd.compiling import inlined, part
 from ..simd.double_double import exponent_of, pow2
 from ..simd.lanes import ALL, LANES, absolute, fill, load, load_eight, store
 from ..simd.masks import as_bits, at_most
@@ -50,7 +51,7 @@ def make_series(sources, longest, dtype, gathered):
     """(the array of x, that of y, the length of a row) for fits of at most `longest` samples."""
     row = (longest + 2 * CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE  # one line more: rows of 4 KiB would share places of the cache
     of_x, of_y = (SIDE * row if gathered or sources.x_step != 1 else 0), (SIDE * row if gathered or sources.y_step != 1 else 0)
-    return aligned(np.empty(of_x + 8, dtype)), aligned(np.empty(of_y + 8, dtype)), row
+    return new_empty(of_x, dtype), new_empty(of_y, dtype), row
 
 
 @inlined

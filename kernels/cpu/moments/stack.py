@@ -95,3 +95,23 @@ def write_item(stack, item, n_gram, n_target, records, doubled):
             _copy(stack.low_sums, n_gram, records.target, (item * planes + 1) * n_target, n_target)
     for j in range(n_target):
         put(records.exponents, item * n_target + j, count_at(stack.exponents, j))
+
+
+@part
+def read_item(stack, item, n_gram, n_target, records, doubled):
+    """Write the item's record as that level of a stack whose levels have no padding."""
+    n_entries = n_gram + n_target
+    to = item * (n_entries + 1)
+    put(stack.sums, to + n_entries, get(records.weighing, item * 4 + W_HIGH))
+    put(stack.low_sums, to + n_entries, get(records.weighing, item * 4 + W_LOW))
+    planes = 2 if doubled else 1
+    if records.has_gram:
+        _copy(records.gram, item * planes * n_gram, stack.sums, to, n_gram)
+        if doubled:
+            _copy(records.gram, (item * planes + 1) * n_gram, stack.low_sums, to, n_gram)
+    if records.has_target:
+        _copy(records.target, item * planes * n_target, stack.sums, to + n_gram, n_target)
+        if doubled:
+            _copy(records.target, (item * planes + 1) * n_target, stack.low_sums, to + n_gram, n_target)
+    for j in range(n_target):
+        put(stack.exponents, item * n_target + j, count_at(records.exponents, item * n_target + j))

@@ -17,7 +17,8 @@ import numpy as np
 
 from ..moments.stack import W_EXPONENT, W_HIGH, W_LOW
 from ..simd.addresses import address, count_at, further, keep_alive
-from ..simd.compiling import aligned, inlined, kernel, part
+from ..simd.arrays import new_zeros
+from ..simd.compiling import inlined, kernel, part
 from ..simd.double_double import dd_add, pow2, scale, two_sum_lanes
 from ..simd.lanes import LANES, add, divide, fill, fma, load, multiply, negate, store, subtract
 from ..simd.masks import as_bits, at_most, below, both, choose
@@ -49,8 +50,8 @@ def make_least_scratch(size, doubled):
     """New arrays for 32 fits of `size` parameters."""
     entries, wide = (size + 1) * (size + 2) // 2 * LANES, size * LANES
     return LeastScratch(
-        aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * (1 if doubled else 0) + 8)), aligned(np.zeros(wide + 8)),
-        aligned(np.zeros(wide + 8)), aligned(np.zeros(N_CONSTANTS * LANES + 8)),
+        new_zeros(entries, np.float64), new_zeros(entries * (1 if doubled else 0), np.float64), new_zeros(wide, np.float64),
+        new_zeros(wide, np.float64), new_zeros(N_CONSTANTS * LANES, np.float64),
     )  # fmt: skip
 
 

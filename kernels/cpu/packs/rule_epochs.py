@@ -78,21 +78,22 @@ def run_unchecked(rule, size, epoch, number, rate_step, stored, recorded, limits
     most = load(constants, W_SAFE * LANES) if limits_known else fill(MODERATE_W_SAFE)
     store(constants, W_MOST * LANES, most)
     stayed = _are_below(size, most, scratch)
-    unrolled = not is_double(rows) and size <= MOST_UNROLLED and rule == SGD and not options.moves
+    doubled = is_double(rows)
+    unrolled = not doubled and size <= MOST_UNROLLED and rule == SGD and not options.moves
     unrolled = unrolled and switches.momentum == ALL and switches.maximize == 0 and switches.decay == 0
     one_by_one = number
     if unrolled:  # the first step, which may be a fit's first, is not
         one_by_one = 1 if epoch == 0 else 0
     for e in range(one_by_one):
-        value = evaluate_pack(size, is_double(rows), shared, recorded, scratch)
+        value = evaluate_pack(size, doubled, shared, recorded, scratch)
         if recorded:
-            store_rounded(losses, (stored + e) * LANES, loss_of(value, is_double(rows), False, constants))
+            store_rounded(losses, (stored + e) * LANES, loss_of(value, doubled, False, constants))
             for j in range(size):
                 store_rounded(rows, ((stored + e) * size + j) * LANES, load(scratch.w, j * LANES))
         rate = further(scratch.rates, e * rate_step * LANES)
         begin_step(rule, epoch + e, rate, options.moves, scratch.products, scratch.products, scratch.values)
         stayed &= update_lanes(rule, size, options.limit, switches, _step_in_place(scratch))
-    if unrolled:
+    if unrolled and not doubled:
         store(constants, LARGEST * LANES, fill(0.0))
         store(constants, LARGEST_VELOCITY * LANES, fill(0.0))
         begin = stored + one_by_one

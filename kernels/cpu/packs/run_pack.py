@@ -22,7 +22,7 @@ from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
 from ..simd.lanes import ALL, LANES, absolute, fill, fma, load, multiply, negate, store, store_rounded
 from ..simd.masks import as_bits, at_most, below, both, choose, from_bits
-from ..simd.scalars import get, is_double, move, put, raised
+from ..simd.scalars import get, is_double, move, never_inline, put, raised
 from .gradient import evaluate_pack, loss_of
 from .measuring import begin_measuring, end_measuring, objective_of_lanes
 from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
@@ -86,12 +86,13 @@ def _take_over(going, n_rows, next_rows, rows):
         store(rows, row, choose(going, load(next_rows, row), load(rows, row)))
 
 
-@inlined
+@part
 def _set_rates(fits, count, options, epoch, number, rates):
     """Write −lr of `number` epochs, from `epoch` on; of one epoch where lr is the same in all.
 
     Returns how many rows further on the rate of the next epoch stands: 1 or 0.
     """
+    never_inline()
     varies = options.n_rates > 1
     together = are_neighbours(fits, count)
     for e in range(number if varies else 1):
@@ -104,9 +105,10 @@ def _set_rates(fits, count, options, epoch, number, rates):
     return 1 if varies else 0
 
 
-@inlined
+@part
 def _set_momenta(fits, count, options, epoch, number, rates):
     """Write the momenta of `number` epochs, from `epoch` on, EPOCHS rows after their rates."""
+    never_inline()
     rows, varies = further(rates, EPOCHS * LANES), options.n_rates > 1
     for e in range(number if varies else 1):
         begin = (epoch + e if varies else 0) * options.n_fits
@@ -203,10 +205,10 @@ def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, r
     to_history_w, to_history_loss, first = results.history_w, results.history_loss, count_at(fits, 0)
     results, is_staged = staged_results(fits, count, size, n_rows, results, staging)
     history_w, history_loss = results.history_w, results.history_loss
-    doubled = is_double(results.loss)
+    doubled = is_double(scratch.rows)
     constants, rates, rows = scratch.constants, scratch.rates, scratch.rows
     shared = False
-    if source.wanted:
+    if not doubled and source.wanted:  # of float32 data alone (runs_single_feature)
         if not load_pack_from_samples(fits, count, size, options, source, results.w, scratch):
             return NOT_FINITE
     else:

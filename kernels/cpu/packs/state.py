@@ -16,11 +16,12 @@ from ...chunk import COMPLETED, CONVERGED, MOMENTS
 from ..moments.single_feature import load_single_feature
 from ..moments.stack import W_EXPONENT, W_HIGH, W_LEAST, W_LOW
 from ..simd.addresses import address, count_at, further
-from ..simd.compiling import aligned, inlined, part
+from ..simd.arrays import new_zeros
+from ..simd.compiling import inlined, part
 from ..simd.double_double import pow2, scale
 from ..simd.lanes import LANES, divide, fill, fma, load, multiply, negate, root, store, subtract
 from ..simd.masks import as_bits, at_most, below, both, choose
-from ..simd.scalars import get, move, put
+from ..simd.scalars import get, is_double, move, put
 
 EPOCHS = 16  # rows of the history that are collected before they are written
 MOST_IN_LANES = 8  # parameters: with more, fits that share a Gram matrix compute on that one
@@ -111,7 +112,6 @@ class Options(NamedTuple):
     n_decayed: Any  # parameters that weight decay acts on, the first ones
     reduction_sum: Any  # bool
     limit: Any  # Ω of the data's type
-    doubled: Any  # bool: whether the data are float64, and the moments double-double
     epochs: Any
     tol: Any
     every: Any
@@ -150,14 +150,14 @@ def make_scratch(size, n_slots, n_products, n_values, doubled, dtype):
     of_slots, of_products = n_slots * wide, n_products * LANES
     low = 1 if doubled else 0
     return PackScratch(
-        aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * low + 8)), aligned(np.zeros(size * size * (1 - low) + 8)),
-        aligned(np.zeros(wide + LANES + 8)),
-        aligned(np.zeros((wide + LANES) * low + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(of_slots + 8)),
-        aligned(np.zeros(of_products + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(of_slots + 8)),
-        aligned(np.zeros(of_products + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(n_values * LANES + 8)),
-        aligned(np.zeros(5 * wide * low + 8)), aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(2 * EPOCHS * LANES + 8)),
-        aligned(np.zeros(wide + of_slots + of_products + 8)),
-        aligned(np.zeros(EPOCHS * (wide + LANES) + 16, dtype)),
+        new_zeros(entries, np.float64), new_zeros(entries * low, np.float64), new_zeros(size * size * (1 - low), np.float64),
+        new_zeros(wide + LANES, np.float64),
+        new_zeros((wide + LANES) * low, np.float64), new_zeros(wide, np.float64), new_zeros(of_slots, np.float64),
+        new_zeros(of_products, np.float64), new_zeros(wide, np.float64), new_zeros(of_slots, np.float64),
+        new_zeros(of_products, np.float64), new_zeros(wide, np.float64), new_zeros(n_values * LANES, np.float64),
+        new_zeros(5 * wide * low, np.float64), new_zeros(N_CONSTANTS * LANES, np.float64), new_zeros(2 * EPOCHS * LANES, np.float64),
+        new_zeros(wide + of_slots + of_products, np.float64),
+        new_zeros(EPOCHS * (wide + LANES), dtype),
     )  # fmt: skip
 
 
@@ -192,13 +192,14 @@ def load_pack(fits, count, size, records, options, w, scratch):
     Returns whether the gradient is to be computed on one Gram matrix, which is then filled too.
     """
     grams, targets, constants = scratch.grams, scratch.targets, scratch.constants
-    planes = 2 if options.doubled else 1
+    doubled = is_double(scratch.rows)
+    planes = 2 if doubled else 1
     entries = size * (size + 1) // 2
     shared, begin = _share_one_gram(fits, count, records), count_at(records.gram_index, count_at(fits, 0)) * planes * entries
     if shared:
         for entry in range(entries):
             store(grams, entry * LANES, fill(get(records.gram, begin + entry)))
-            if options.doubled:
+            if doubled:
                 store(scratch.low_grams, entry * LANES, fill(get(records.gram, begin + entries + entry)))
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
@@ -206,17 +207,17 @@ def load_pack(fits, count, size, records, options, w, scratch):
         from_gram, from_target = g * planes * entries, record * planes * (size + 1)
         for entry in range(0 if shared else entries):
             move(records.gram, from_gram + entry, grams, entry * LANES + lane)
-            if options.doubled:
+            if doubled:
                 move(records.gram, from_gram + entries + entry, scratch.low_grams, entry * LANES + lane)
         for entry in range(size + 1):
             move(records.target, from_target + entry, targets, entry * LANES + lane)
         move(records.weighing, g * 4 + W_HIGH, constants, TOTAL * LANES + lane)
         move(records.weighing, g * 4 + W_LEAST, constants, LEAST_WEIGHT * LANES + lane)
-        if options.doubled:
+        if doubled:
             _load_low_parts(lane, size, g, record, records, options.reduction_sum, scratch)
     _load_w(fits, count, size, w, scratch)
-    _set_constants(options.reduction_sum, options.doubled, scratch)
-    if options.doubled or not shared or size <= MOST_IN_LANES:
+    _set_constants(options.reduction_sum, doubled, scratch)
+    if doubled or not shared or size <= MOST_IN_LANES:
         return False
     for j in range(size):
         for k in range(size):

@@ -15,6 +15,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -24,10 +26,32 @@ import numba
 from ...apart import run_apart
 from . import linking
 from .disk_cache import DiskCache
-from .scalars import to_next_line
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 NOT_CALLED_BY_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # wrappers take a good part of the time to compile
+
+
+RARELY = 10**6  # collections of the younger objects, before all are searched
+_counting = threading.Lock()
+_compiling: list[tuple[int, int, int]] = []  # for each thread that compiles, the thresholds before
+
+
+def _rarely_collecting(function: Callable, *given: Any) -> Any:
+    """function(*given), meanwhile Python does not search all of its objects for garbage.
+
+    Compiling makes them by the million, and they stay: a twentieth of the time. The younger ones
+    are searched.
+    """
+    with _counting:
+        _compiling.append(gc.get_threshold())
+        gc.set_threshold(*_compiling[0][:2], RARELY)
+    try:
+        return function(*given)
+    finally:
+        with _counting:
+            before = _compiling.pop()
+            if not _compiling:
+                gc.set_threshold(*before)
 
 
 def part(function: Callable) -> Callable:
@@ -48,20 +72,10 @@ def inlined(function: Callable) -> Callable:
 
 def kernel(function: Callable) -> Any:
     """A function that Python calls: compiled at first use for each data type, kept on disk."""
-    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher = numba.njit(no_cfunc_wrapper=True, **OPTIONS, **linking.KERNEL)(function)
     dispatcher._cache = DiskCache(function)
-    dispatcher._compile_for_args = partial(run_apart, dispatcher._compile_for_args)
+    dispatcher._compile_for_args = partial(run_apart, _rarely_collecting, dispatcher._compile_for_args)
     return dispatcher
-
-
-@inlined
-def aligned(array):
-    """The part of a flat array that begins with a cache line, so that no vector lies across two.
-
-    The array must be 64 bytes longer than needed.
-    """
-    skipped = to_next_line(array)
-    return array[skipped : len(array) - 64 // array.itemsize + skipped]
 
 
 @inlined

@@ -17,6 +17,7 @@ import fastgd.kernels
 from fastgd import environment
 from fastgd.kernels.chunk import Samples
 from fastgd.kernels.cpu import flat_data
+from tests.mutants.copies import kernels_of
 from tests.support.new_processes import COMMAND, COMPILING, N_KERNELS, run_python
 
 KERNELS = Path(fastgd.kernels.__file__).parent
@@ -145,12 +146,7 @@ def test_every_kernel_is_known():
     """What is marked as a kernel in the sources is what is compiled ahead."""
     from fastgd.kernels.cpu import compile_ahead
 
-    marked = {
-        function.name
-        for path in (KERNELS / "cpu").rglob("*.py")
-        for function in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(function, ast.FunctionDef) and "kernel" in map(ast.unparse, function.decorator_list)
-    }
+    marked = {name for path in (KERNELS / "cpu").rglob("*.py") for name in kernels_of(path)}
     assert marked == set(compile_ahead.KERNELS)
     assert {name: kernel.py_func.__name__ for name, kernel in compile_ahead.KERNELS.items()} == {
         name: name for name in compile_ahead.KERNELS

@@ -114,6 +114,8 @@ def test_what_cannot_be_recorded_is_told(torch):
         record(np.zeros(3), 1.0, 2.0)
     with pytest.raises(ValueError, match="has 2 weights and an intercept, X has 1 feature"):
         fastgd.verify(record, X[:, :1], Y, lr=0.1, intercept=True)
+    with pytest.raises(TypeError, match="watches an optimizer of torch, not None"), record.watch(None):
+        pass
     deep = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
     with pytest.raises(ValueError, match="watches a weight"), record.watch(torch.optim.SGD(deep.parameters(), lr=0.1)):
         pass

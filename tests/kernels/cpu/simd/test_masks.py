@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from fastgd.kernels.cpu.simd import lanes, masks, scalars
-from fastgd.kernels.cpu.simd.compiling import aligned
 from fastgd.kernels.cpu.simd.lanes import LANES, PART
 from tests.support.against_arbiter import same_bits
 
@@ -126,18 +125,3 @@ def test_halves():
     halved(source, out)
     assert same_bits(out[:8], source[:8] + source[8:])
     assert same_bits(out[8:], source[4:6])
-
-
-@numba.njit
-def begins(array):
-    return aligned(array)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_aligned_arrays_begin_with_a_cache_line(name):
-    whole = np.zeros(200, name)
-    for skipped in range(17):
-        part = begins(whole[skipped:])
-        assert part.ctypes.data % 64 == 0
-        assert len(part) == 200 - skipped - 64 // part.itemsize
-        assert 0 <= part.ctypes.data - whole[skipped:].ctypes.data < 64
