@@ -217,9 +217,9 @@ def _solve_samples(
             counter[0] += len(some)
 
 
-def _is_long(n: int, size: int) -> bool:
-    """Whether a fit of n samples is solved block after block."""
-    return n * size > STACK_NUMBERS and n > TALL * size
+def _is_long(n: int | np.ndarray, size: int) -> bool | np.ndarray:
+    """Whether fits of n samples are solved block after block."""
+    return (n * size > STACK_NUMBERS) & (n > TALL * size)
 
 
 def _stacks(samples: Samples, pairs: np.ndarray, decay: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, bool]]:
@@ -231,22 +231,20 @@ def _stacks(samples: Samples, pairs: np.ndarray, decay: np.ndarray, size: int) -
     own = [samples.own[pairs]] if isinstance(samples, ScaledSamples) else []
     matrix = np.stack([decay, samples.x_index[pairs], samples.weight_index[pairs], samples.kept_index[pairs], *own])
     order = np.lexsort((*matrix, *shape))
-    alone = []
-    for run in _runs(order, np.concatenate([shape, matrix])):
-        if len(run) >= SHARED or _is_long(int(samples.n_used[pairs[run[0]]]), size):
-            yield run, True
-        else:
-            alone.append(run)
-    if alone:
-        for run in _runs(np.concatenate(alone), shape):
-            yield run, False
+    first, last = _runs(order, np.concatenate([shape, matrix]))
+    one = (last - first >= SHARED) | _is_long(samples.n_used[pairs[order[first]]], size)
+    for start, stop in zip(first[one], last[one], strict=True):
+        yield order[start:stop], True
+    alone = order[np.repeat(~one, last - first)]
+    for start, stop in zip(*_runs(alone, shape), strict=True):
+        yield alone[start:stop], False
 
 
-def _runs(order: np.ndarray, keys: np.ndarray) -> list[np.ndarray]:
-    """`order`, cut where one of the keys (k, m) changes."""
-    if not len(order):
-        return []
-    return np.split(order, np.flatnonzero((np.diff(keys[:, order], axis=1) != 0).any(axis=0)) + 1)
+def _runs(order: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(first, last + 1) of the stretches of `order` in which no key (k, m) changes."""
+    changes = (np.diff(keys[:, order], axis=1) != 0).any(axis=0)
+    cuts = np.flatnonzero(np.concatenate([[True], changes, [True]])) if len(order) else np.zeros(1, np.int64)
+    return cuts[:-1], cuts[1:]
 
 
 def _design(problem: Problem, X: np.ndarray) -> np.ndarray:

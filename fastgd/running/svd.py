@@ -8,7 +8,8 @@ Where the rank is deficient, the solution is the one of minimum norm.
    the accuracy depends on their units.
 3. The solution of minimum norm depends on the units of the columns. So where the rank is deficient,
    the rank is that of the scaled columns, but the solution is computed from the singular values of
-   the unscaled ones (all divided by one power of two).
+   the unscaled ones (all divided by one power of two). Where n < D these come first, and nearly
+   always tell the rank, too: singular values grow at least by the least scale of a column.
 4. A penalty λ is √λ·I appended as rows where n ≥ D; where n < D (many features) it enters as σ/(σ²
    + λ), at no cost.
 5. Right-hand sides are solved one by one: in a matrix product the bits of one solution would depend
@@ -61,17 +62,23 @@ def factor(X: np.ndarray, root: np.ndarray, n_samples: int | None = None) -> Fac
             return _factor_wide(X, root, own.max(axis=1), length)
         X = np.concatenate([X, root[:, None, None] * np.eye(size)], axis=1)
         length += size
-    left, values, right = np.linalg.svd(np.ldexp(X, -own[:, None, :]), full_matrices=False)
-    counted = values > _negligible(length, values)
-    rank, exponents = counted.sum(axis=1), own.copy()
-    few = rank < size
-    again = few & (own != own.max(axis=1, keepdims=True)).any(axis=1)
-    exponents[few] = own[few].max(axis=1, keepdims=True)
+    common = np.repeat(own.max(axis=1, keepdims=True), size, axis=1)
+    exponents, other = (common, own) if n < size else (own.copy(), common)
+    left, values, right = _decompose(X, exponents)
+    rank = _count(length, values)
+    again, few = (own != common).any(axis=1), rank < size
+    if n < size:
+        again &= np.ldexp(values[:, -1], (own - common).min(axis=1)) <= 16 * _negligible(length, values)[:, 0]
+    else:
+        again, exponents[few] = again & few, common[few]
     if again.any():
         LISTENER.get().check()
-        left[again], values[again], right[again] = np.linalg.svd(np.ldexp(X[again], -exponents[again][:, None, :]), full_matrices=False)
-        counted = np.arange(values.shape[1]) < rank[:, None]
-    right = right.transpose(0, 2, 1)
+        found = _decompose(X[again], other[again])
+        if n < size:
+            rank[again] = _count(length, found[1])
+        else:
+            left[again], values[again], right[again] = found
+    counted, right = np.arange(values.shape[1]) < rank[:, None], right.transpose(0, 2, 1)
     with np.errstate(all="ignore"):
         inverse = np.where((counted & (values > 0.0))[:, None, :], right / values[:, None, :], 0.0)
         lengths = np.sqrt(((right * values[:, None, :]) ** 2).sum(axis=2) * (inverse**2).sum(axis=2)).max(axis=1)
@@ -92,6 +99,17 @@ def _factor_wide(X: np.ndarray, root: np.ndarray, exponent: np.ndarray, length: 
     rank = np.where(counted.all(axis=1), size, counted.sum(axis=1))
     exponents = np.repeat(exponent[:, None], size, axis=1)
     return Factored(np.ascontiguousarray(left.transpose(0, 2, 1)), inverse, exponents, rank, condition)
+
+
+def _decompose(X: np.ndarray, exponents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Singular vectors and values of X (k, n, D), columns scaled by 2^−exponents (k, D)."""
+    left, values, right = np.linalg.svd(np.ldexp(X, -exponents[:, None, :]), full_matrices=False)
+    return left, values, right
+
+
+def _count(length: int, values: np.ndarray) -> np.ndarray:
+    """The rank (k,)."""
+    return np.asarray((values > _negligible(length, values)).sum(axis=1))
 
 
 def _negligible(length: int, values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 OTHERS = {"np.dot", "np.inner", "np.matmul", "np.tensordot", "np.vdot"}
 CALLED_WITH_IT = {  # only by functions that hold it
     "fastgd/running/eigen.py: apply", "fastgd/running/eigen.py: _well", "fastgd/running/eigen.py: _of_minimum_norm",
-    "fastgd/running/svd.py: _factor_wide", "fastgd/verification/bound/yardstick.py: _transposed",
+    "fastgd/running/svd.py: _decompose", "fastgd/running/svd.py: _factor_wide", "fastgd/verification/bound/yardstick.py: _transposed",
 }  # fmt: skip
 ALONE = ("fastgd/cli/", "fastgd/speed/")  # programs that do not fork
 WITHOUT = {  # too small for threads of BLAS; torch has its own

@@ -138,7 +138,8 @@ FASTGD_DEFECTS = (
         SOLVE,
     ),
     Defect("rank by another tolerance", "fastgd/running/svd.py", "2.0**-52", "2.0**-30", SOLVE),
-    Defect("minimum norm of scaled columns", "fastgd/running/svd.py", "again = few & ", "again = False & few & ", SOLVE),
+    Defect("minimum norm of scaled columns", "fastgd/running/svd.py", "again & few, common[few]", "again & False, common[few]", SOLVE),
+    Defect("rank of columns in other units", "fastgd/running/svd.py", "<= 16 * ", "<= -16 * ", ("tests/running/test_svd.py",)),
     Defect(
         "not said to be ill-conditioned",
         "fastgd/running/least_squares.py",

@@ -121,6 +121,15 @@ def test_long_fits_of_one_x_are_factored_together(weighted, monkeypatch):
         assert alone.condition[0] == found.condition[fit]
 
 
+def test_long_fits_of_few_targets_are_solved_with_their_own_x(monkeypatch):
+    """Fits of other X in one group: each has the bits of it alone."""
+    X, y = numbers(3, 400, 4), numbers(3, 400)
+    for module in (minimisers, samples):
+        monkeypatch.setattr(module, "STACK_NUMBERS", 300)
+    found = minimised(X, y, range(3), from_samples=True)
+    assert found.w.tolist() == [minimised(X, y, [fit], from_samples=True).w[0].tolist() for fit in range(3)]
+
+
 def test_only_who_needs_the_same_matrices_waits():
     last, made = LastMatrices(), []
     begun, go_on = threading.Event(), threading.Event()

@@ -60,6 +60,22 @@ def test_fewer_samples_than_features_have_the_minimum_norm():
     assert np.abs(solve_one(found, np.array([25.0])) - [3.0, 4.0]).max() < 4 * ULPS
 
 
+def test_the_rank_of_few_samples_does_not_depend_on_units(monkeypatch):
+    """Tiny columns count; where all are alike, one decomposition tells the rank, too."""
+    X = np.array([[1.0, 2.0**-60, 0.0], [1.0, -(2.0**-60), 0.0]])
+    found = factor_one(X)
+    assert found.rank.tolist() == [2]
+    assert np.abs(solve_one(found, np.array([5.0, 3.0])) / [4.0, 2.0**60, 1.0] - [1.0, 1.0, 0.0]).max() < ULPS
+    assert factor_one(X[:, :1] * [1.0, 2.0**-60, 0.0]).rank.tolist() == [1]
+    many = np.full((2, 1_000), 0.99 * 2.0**-100)  # all alike but for digits that count only where these columns are tiny
+    many[:, 0], many[:, 1] = [0.5, 0.5 + 50_000 * 2.0**-52], 0.25
+    assert (np.linalg.matrix_rank(many), factor_one(many).rank.tolist()) == (2, [1])
+    calls, svd = [], np.linalg.svd
+    monkeypatch.setattr(np.linalg, "svd", lambda X, **options: calls.append(X.shape) or svd(X, **options))
+    assert factor(numbers(9, 4, 6) * np.ldexp(1.0, range(6)), np.zeros(9)).rank.tolist() == [4] * 9
+    assert calls == [(9, 4, 6)]
+
+
 @pytest.mark.parametrize("shape", [(4, 2), (2, 4)])
 def test_zeros_have_rank_zero(shape):
     found = factor_one(np.zeros(shape))
