@@ -10,6 +10,8 @@ import fastgd
 from tests.campaign import children, forks
 from tests.campaign.small_calls import SmallCalls
 from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
+from tests.support.new_processes import run_python
+from tests.support.paths import ROOT
 
 SMALL = narrowed(forks.ATTACK, ("fit", "save"), ("history",))
 
@@ -43,3 +45,9 @@ def test_a_new_process_has_the_kernels_that_are_there(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     assert forks.in_process("spawn", cases, ["small fit"], tmp_path) == []
     assert not list(tmp_path.rglob("*.kernel"))
+
+
+def test_nothing_is_computed_where_a_new_process_imports_the_turn(tmp_path):
+    """It does so before it is told where the kernels are."""
+    ran = run_python("import tests.campaign.one", PYTHONPATH=str(ROOT), NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    assert (ran.returncode, ran.stderr, list(tmp_path.rglob("*.kernel"))) == (0, "", [])

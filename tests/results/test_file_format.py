@@ -23,7 +23,8 @@ import pytest
 import fastgd
 from fastgd import FitResult, History, State, Status
 from fastgd.results import file_format as storage
-from tests.support.saved_files import CASES, LINE, X, Y, members, npy, same, seal
+from tests.support.saved_files import members, npy, same, seal
+from tests.support.saved_results import CASES, LINE, X, Y
 
 
 @pytest.fixture

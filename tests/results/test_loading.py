@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from tests.support.saved_files import CASES, members, npy, same, seal, sign
+from tests.support.saved_files import members, npy, same, seal, sign
+from tests.support.saved_results import CASES
 from tests.support.values_that_raise import VALUES
 
 
