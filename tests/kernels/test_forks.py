@@ -6,9 +6,11 @@ One process does all of it, since a fork belongs to a process that has no other 
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -329,3 +331,21 @@ print(fastgd.verify("cpu", X, y, lr=0.1, epochs=5), file=sys.stdout)
     done = subprocess.run([sys.executable, *["-I", "-OO", "-bb", "-W", "error", "-X", "dev", "-X", "frozen_modules=off", "-c"], script],
                           capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
     assert (done.stdout, done.stderr) == (want.stdout, want.stderr)
+
+
+def test_no_lock_of_the_process_but_those_that_forks_wait_for():
+    """A lock of a module that another thread held at a fork would stay locked in the child."""
+    root = Path(forks.__file__).parent.parent
+    files = [file for folder in (root / "kernels", root / "fastgd") for file in folder.rglob("*.py")]
+    assert len(files) > 200
+    found = []
+    for file in files:
+        for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+                found += [file.name for call in ast.walk(statement.value) if isinstance(call, ast.Call) and _makes_a_lock(call)]
+    assert found == ["forks.py"]  # _gate
+
+
+def _makes_a_lock(call: ast.Call) -> bool:
+    name = ast.unparse(call.func).rpartition(".")[2]
+    return name in ("Lock", "RLock", "Condition", "Semaphore", "Event", "allocate_lock", "Queue")

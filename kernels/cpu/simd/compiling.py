@@ -16,12 +16,12 @@
 from __future__ import annotations
 
 import gc
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 
 from ...apart import run_apart
 from . import linking
@@ -29,29 +29,22 @@ from .disk_cache import DiskCache
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 NOT_CALLED_BY_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # wrappers take a good part of the time to compile
-
-
 RARELY = 10**6  # collections of the younger objects, before all are searched
-_counting = threading.Lock()
-_compiling: list[tuple[int, int, int]] = []  # for each thread that compiles, the thresholds before
 
 
 def _rarely_collecting(function: Callable, *given: Any) -> Any:
     """function(*given), meanwhile Python does not search all of its objects for garbage.
 
     Compiling makes them by the million, and they stay: a twentieth of the time. The younger ones
-    are searched.
+    are searched. Numba's lock is held, which no fork is made in the midst of (kernels/forks.py).
     """
-    with _counting:
-        _compiling.append(gc.get_threshold())
-        gc.set_threshold(*_compiling[0][:2], RARELY)
-    try:
-        return function(*given)
-    finally:
-        with _counting:
-            before = _compiling.pop()
-            if not _compiling:
-                gc.set_threshold(*before)
+    with global_compiler_lock:
+        before = gc.get_threshold()
+        gc.set_threshold(*before[:2], RARELY)
+        try:
+            return function(*given)
+        finally:
+            gc.set_threshold(*before)
 
 
 def part(function: Callable) -> Callable:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
+import pytest
+from numba.core.compiler_lock import global_compiler_lock
 
 from fastgd.kernels.cpu import compile_ahead
-from fastgd.kernels.cpu.simd.compiling import NOT_CALLED_BY_PYTHON, OPTIONS, copy, inlined, kernel, part
+from fastgd.kernels.cpu.simd.compiling import NOT_CALLED_BY_PYTHON, OPTIONS, RARELY, _rarely_collecting, copy, inlined, kernel, part
 from fastgd.kernels.cpu.simd.disk_cache import DiskCache
 
 
@@ -35,3 +39,19 @@ def test_copy(tmp_path, monkeypatch):
     source, target = np.array([1.0, 2.0]), np.zeros(2, np.float32)
     copied(source, target)
     assert target.tolist() == [1, 2]
+
+
+def test_garbage_is_sought_as_before_when_a_kernel_is_compiled_or_fails():
+    """Meanwhile rarely, under Numba's lock, for which forks wait, so no child keeps that."""
+    before, seen = gc.get_threshold(), []
+
+    def compiling(fails):
+        seen.append((gc.get_threshold(), global_compiler_lock.is_locked()))
+        if fails:
+            raise TypeError
+        _rarely_collecting(compiling, True)
+
+    with pytest.raises(TypeError):
+        _rarely_collecting(compiling, False)
+    assert gc.get_threshold() == before
+    assert seen == [((*before[:2], RARELY), True)] * 2
