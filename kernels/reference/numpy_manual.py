@@ -119,7 +119,7 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
 @lapack
 def multiply(a: Any, b: Any) -> Any:
     """A product of matrices: no child is made meanwhile (kernels/forks.py)."""
-    return a @ b
+    return np.matmul(a, b)
 
 
 def sgd(

@@ -72,6 +72,8 @@ def compare(
         )
     chunks.sort(key=lambda entry: entry[0])
     found, slack = (np.concatenate([np.empty(0), *(getattr(chunk, name) for _, chunk in chunks)]) for name in ("least", "allowance"))
+    if tol is None:  # nobody asks for F* of a fit whose elimination is doubtful, and packs tell that of no other
+        found, slack = np.full((2, len(found)), np.nan)
     measured_excess = np.full(len(cells), np.nan, X.dtype) if result.excess_loss is None else result.excess_loss
     omit = nan_policy == "omit"
     there = arbiter.samples_that_stay(X, y, None if sample_weight is None else np.asarray(sample_weight, X.dtype), omit)
