@@ -276,6 +276,7 @@ def _warm(say: Callable[[str], object]) -> bool:
         "fit": compile_ahead.PARTS,
         "weights and missing values": {"find_kept"},
         "mini-batches": {"batches"},
+        "many targets on one X": {"targets"},
         "standardized features": {"standardize"},
         "solve": {"solve"},
         "statistics": {"invert"},

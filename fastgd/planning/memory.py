@@ -147,7 +147,10 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     tiles = plan.staged and any(items.bytes_to_copy(1) and not items.bytes_to_copy(1, tiles=False) for items in data)
     tiled = TILED_BYTES if tiles else 0  # data whose fits interleave are transposed in tiles
     apart = is_short_series(problem) and any(items.lies_apart for items in (problem.X, problem.y))
-    return tiled + cpu.moments_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype, apart)
+    of_moments = cpu.moments_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype, apart)
+    if plan.staged and problem.given is None:  # the products with y may be made of many targets at a time
+        of_moments = max(of_moments, cpu.targets_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype))
+    return tiled + of_moments
 
 
 def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, limit_in_words: str) -> str:
