@@ -29,7 +29,7 @@ def have_x_in_common(samples: Samples, n: int, size: int) -> bool:
         return False
     indices = (samples.x_index, samples.weight_index, samples.kept_index, samples.n_used)
     differs = np.any([np.diff(index) != 0 for index in indices], axis=0)
-    return count >= FEWEST * (1 + np.count_nonzero(differs))
+    return count >= FEWEST * (1 + int(np.count_nonzero(differs)))
 
 
 def targets_per_task(count: int, n: int, size: int) -> int:
