@@ -46,6 +46,7 @@ class Group:
     gram_index: Any = None  # (pairs,) int64: the Gram record of each pair
     standard: Standard | None = None  # of standardised fits
     middle: np.ndarray | None = None  # (pairs,): what is subtracted from y as it is read (centring.py)
+    is_whole: bool = False  # all data are finite, and no sample is left out
     in_order: bool = False  # each fit has a y of its own, in order, X of its own or that of all, and no weights
 
     @property

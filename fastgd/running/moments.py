@@ -75,6 +75,7 @@ def complete_group(
     if spread is not None:
         moments.set_weight_range(spread)
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
+    group.is_whole = finite and spread is None and samples.lengths is None
     if not finite and not control.cancel[0]:
         _find_invalid(problem, group, control, at_once)
 

@@ -19,7 +19,7 @@ from tests.support.jobs import numbers
 
 def group_of(X, y, **options):
     """(problem, group with moments) of a call of `solve`."""
-    from fastgd.planning.job import prepare_solve
+    from fastgd.planning.solve_job import prepare_solve
 
     given = {name: parameter.default for name, parameter in inspect.signature(fastgd.solve).parameters.items()}
     job = prepare_solve(given | {"X": X, "y": y} | options)
