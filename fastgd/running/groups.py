@@ -125,7 +125,9 @@ def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int, as
     places, zeros, _ = indices(stop - first)
 
     def taken(items: Items, first: int, stop: int) -> np.ndarray:
-        view = items.view(first, stop) if as_they_lie and not items.as_it_is else None
+        if items.as_it_is:
+            return items.take(first, stop)
+        view = items.view(first, stop) if as_they_lie else None
         return _take_range(items, first, stop) if view is None else view
 
     X = (taken(problem.X, 0, 1), zeros) if shares_x else (taken(problem.X, first, stop), places)

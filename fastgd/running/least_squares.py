@@ -75,7 +75,7 @@ def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) 
     if group.standard is not None:
         for name in STANDARD:
             arrays[name][fits] = getattr(group.standard, name)[group.gram_index[pairs]]
-    if group.is_whole and job.problem.n_samples >= job.problem.min_samples:
+    elif group.is_whole and job.problem.n_samples >= job.problem.min_samples:
         return None
     n_used = arrays["n_used"][fits] = group.samples.n_used[pairs]
     too_few = n_used < job.problem.min_samples

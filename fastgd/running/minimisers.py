@@ -106,8 +106,9 @@ def minimise(
 
     pairs (m,): the number of each fit's pair in the group; decay (m,) weight_decay. Fits of one
     Gram matrix and one decay should follow each other. A group without moments is solved from its
-    samples. Returns whether all of them are settled: solved from the moments of the data as they
-    are, of full rank and not ill-conditioned, with w and loss that a float32 can hold.
+    samples. shared: what tasks share, and (m,) the numbers of the fits. Returns whether all are
+    settled: solved from the moments of the data as they are, of full rank and not ill-conditioned,
+    with w and loss that a float32 can hold.
     """
     samples = _scaled(group)
     found.algorithm[places] = LSTSQ
@@ -121,8 +122,8 @@ def minimise(
             if not enough.all():
                 some, rows, own_decay = pairs[enough], places[enough], decay[enough]
         settled = cpu.solve(
-            group.moments, group.gram_index[some], some, own_decay, rows, of_the_sum, most_condition(problem.dtype),
-            found.w, found.loss, found.condition, found.rank, found.algorithm, control.cancel, counter,
+            group.moments, group.gram_index[some], some, own_decay, rows, of_the_sum,
+            found.w, found.loss, found.condition, found.rank, found.algorithm, control.cancel, counter, most_condition(problem.dtype),
         )  # fmt: skip
         if settled == len(places):
             return True
@@ -165,8 +166,9 @@ def _solve_shifted(
             return
         better, order = Minimisers.empty(len(some), size), np.arange(len(some), dtype=np.int64)
         cpu.solve(
-            moments, order, order, np.zeros(len(some)), order, False, math.inf,
-            better.w, better.loss, better.condition, better.rank, better.algorithm, control.cancel, np.zeros(1, np.int64), shift[useful],
+            moments, order, order, np.zeros(len(some)), order, False,
+            better.w, better.loss, better.condition, better.rank, better.algorithm, control.cancel, np.zeros(1, np.int64),
+            shift=shift[useful],
         )  # fmt: skip
         solved = better.algorithm == MOMENTS
         counter[0] += int((found.algorithm[rows[solved]] == LSTSQ).sum())

@@ -6,6 +6,7 @@ Importing this imports Numba, so `fastgd` does it when the first fit runs.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
@@ -298,8 +299,8 @@ def least_values(chunk: Chunk, fits: np.ndarray, moments: Moments, gram_index, t
 
 
 def solve(
-    moments: Moments, gram_index, target_index, decay, places, of_the_sum: bool, most: float, w, loss, condition, rank, algorithm, cancel,
-    progress, shift=None,
+    moments: Moments, gram_index, target_index, decay, places, of_the_sum: bool, w, loss, condition, rank, algorithm, cancel, progress,
+    most: float = math.inf, shift=None,
 ) -> int:  # fmt: skip
     """Write minimisers from moments, and count the settled. Arguments as in solving.solve."""
     return _solve(

@@ -191,7 +191,7 @@ def compile_solve(dtype: np.dtype) -> None:
     """The kernels of `solve`."""
     moments, cancel, counter = _compress_one(dtype)
     one, m = np.zeros(1, np.int64), np.zeros(1)
-    solve(moments, one, one, m, one, False, 1.0, m[:, None], m, m, one.copy(), np.zeros(1, np.int8), cancel, counter)
+    solve(moments, one, one, m, one, False, m[:, None], m, m, one.copy(), np.zeros(1, np.int8), cancel, counter)
     find_shifts(_one_sample(dtype), 1, cancel)
 
 

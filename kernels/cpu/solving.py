@@ -42,6 +42,7 @@ from .simd.lanes import LANES
 from .simd.scalars import raised
 
 LARGE = 2.0**127  # what is at most as large stays finite as a float32
+FEWEST = 5  # fits that are solved 32 at a time; fewer one by one
 
 
 @part
@@ -97,7 +98,7 @@ def solve(
     for f in range(n_fits):
         algorithm[places[f]] = LSTSQ
     n_left = n_fits
-    if size <= MOST_PACKED and len(shift) == 0:
+    if n_fits >= FEWEST and size <= MOST_PACKED and len(shift) == 0:
         records = SolveRecords(
             address(gram), address(gram_exponents), address(gram_index), address(target), address(exponents), address(target_index),
             address(weighing), address(decay), not single, reduction_sum,
