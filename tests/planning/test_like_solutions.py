@@ -72,7 +72,7 @@ def _hard(name, X, y):
         case "a column of zeros":
             X[:, 0] = 0.0
         case "too large for a float32":
-            X, y = X * np.float32(1e-20), y * np.float32(1e30)
+            X, y = X * np.float32(1e-25), y * np.float32(1e18)  # w is, the loss is not
         case "too large in float64":
             X, y = X * X.dtype.type(1e-20), y * X.dtype.type(1e300)
         case "not finite":
@@ -115,6 +115,8 @@ def test_hard_data_are_hard():
         "two columns nearly equal": (2, True, "COMPLETED", False),
         "too large for a float32": (2, False, "DIVERGED", False),
     }
+    too_large = _hard("too large for a float32", *make_data(1, (40, 2)))
+    assert fastgd.solve(*too_large, standardize=True).status is fastgd.Status.DIVERGED  # in the units of X alone
 
 
 @pytest.mark.parametrize("shape", [(40, 2), (3, 25, 1)])
