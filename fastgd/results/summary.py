@@ -141,7 +141,7 @@ def _ways_on(result: Any, ends: Ends, far: np.ndarray) -> str:
     under_way = moves & (ends.status != CONVERGED)
     ways = []
     if under_way.any():
-        ways.append("more epochs")
+        ways += ["another schedule", "more epochs"] if result._scheduled else ["more epochs"]
         if ends.optimizer != "sgd" or result.algorithm == "minibatch":
             ways.append("another rate")
         decoupled = ends.optimizer == "adamw" or np.any(result.hyperparameters.get("decoupled_weight_decay", 0))

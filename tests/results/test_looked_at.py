@@ -108,6 +108,8 @@ def test_other_rates_are_advised_where_more_epochs_may_not_do():
     """Of rules whose steps do not shrink, of mini-batches, of a decay that is not in the loss."""
     assert note(x, 2 * x, optimizer=fastgd.Adam(0.01), epochs=5) == "give more epochs or another rate, or use solve"
     assert note(x, 2 * x, lr=0.01, batch_size=2, epochs=2) == "give more epochs or another rate, or use solve"
+    fading = fastgd.schedules.StepLR(step_size=1)
+    assert note(x, 2 * x, lr=0.01, schedule=fading, epochs=50) == "give another schedule or more epochs, or use solve"
     held = fastgd.AdamW(0.01, weight_decay=5.0)
     assert note(x, 2 * x, optimizer=held, epochs=5000) == "give more epochs or another rate or a smaller weight_decay, or use solve"
     held = fastgd.NAdam(0.01, weight_decay=5.0, decoupled_weight_decay=True)
