@@ -130,8 +130,9 @@ class FitJob(ResultJob):
     plain: list[bool]  # whether the fits are plain SGD, as soon as the runner has asked; calls with these options share it
 
     def __post_init__(self) -> None:
-        plan = self.plan
-        self.told = Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised, self.named)
+        plan, scheduled = self.plan, self.schedule is not None
+        of_plan = plan.backend.name, plan.algorithm_name, plan.explanation
+        self.told = Provenance(*of_plan, self.met, self.start, self.penalised, scheduled, self.named)
 
     @property
     def provenance(self) -> Provenance:

@@ -28,6 +28,7 @@ class Provenance:
     tol: float | None = None  # what fits that are CONVERGED have met
     start: str = ""  # as FitResult._start
     penalised: bool = False  # a coupled weight_decay is part of the objective
+    scheduled: bool = False  # a schedule moves the rate
     hyperparameters: dict[str, np.ndarray] = field(default_factory=dict)  # by name, to be broadcast
 
 
@@ -95,6 +96,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         "_one_feature": problem.one_feature,
         "_start": provenance.start,
         "_penalised": provenance.penalised,
+        "_scheduled": provenance.scheduled,
         **in_units_of_x,
     }
     if layout.every:
