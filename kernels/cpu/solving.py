@@ -9,9 +9,9 @@
    the caller.
 3. Moments of float32 data have no low parts; theirs are zeros here, and one kernel serves both
    dtypes.
-4. Fits of few parameters are solved 32 at a time (closed_form/pack.py); what these leave, larger
-   fits, and fits of shifted columns are solved one by one (closed_form/one_fit.py). The bits are
-   the same.
+4. Fits of few parameters are solved 32 at a time (closed_form/pack.py); what these leave, a few
+   fits, larger ones, and fits of shifted columns are solved one by one (closed_form/one_fit.py).
+   The bits are the same.
 """
 
 from __future__ import annotations
