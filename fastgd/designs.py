@@ -212,3 +212,7 @@ def sample(design: Mapping[str, Distribution], n: int, seed: int = 0) -> dict[st
         if np.shape(drawn)[:1] != (count,):
             raise ValueError(f"design[{shown(name)}] gave values of shape {np.shape(drawn)}; {count} of them are needed")
     return points
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -262,3 +262,7 @@ def _ends_of(name: str, distribution: Any) -> list[Any]:
     if name == "nesterov":
         return [False]  # True is refused beside a momentum of 0, which may be an end
     return list(distribution.choices) if hasattr(distribution, "choices") else [distribution.low, distribution.high]
+
+
+def __dir__() -> list[str]:
+    return __all__

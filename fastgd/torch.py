@@ -142,3 +142,7 @@ def _write(result: FitResult, weight: Any, bias: Any) -> None:
             finite &= torch.isfinite(b)
             bias.copy_(torch.where(finite, b, bias))
         weight.copy_(torch.where(finite[:, None], w, weight))
+
+
+def __dir__() -> list[str]:
+    return __all__

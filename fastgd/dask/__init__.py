@@ -12,3 +12,7 @@ from .fitting import Fits, compress, fit, solve
 from .sweeping import sweep
 
 __all__ = ["Fits", "compress", "fit", "solve", "sweep"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .messages import place, what_was_raised
+from .messages import counted, place, shown, what_was_raised
 from .missing import Numbers, as_stored
 from .room import check_readable, check_room
 from .shapes import axes_that_repeat, first_true, without_repeats
@@ -150,6 +150,33 @@ def columns_of(value: Any) -> list[tuple[Any, Any]] | None:
 
 def names_of_columns(value: Any, count: int) -> tuple[str, ...] | None:
     """The names of the columns of a frame with `count` of them; None where they are no names."""
+    names = _names_of(value)
+    return names if names is None or len(names) == count else None
+
+
+def check_names(value: Any, name: str, features: tuple[str, ...] | None) -> None:
+    """Raise where a frame has other columns than those of the fit, or has them in another order.
+
+    Columns are taken by their position; arrays and fits without names have nothing else.
+    """
+    names = None if features is None else _names_of(value)
+    if names is None or names == features:
+        return
+    of_fit, arrays = list(features or ()), "or an array, whose columns are taken by their position"
+    if missing := [one for one in of_fit if one not in names]:
+        raise ValueError(f"{name} has no column {missing[0]!a}, which the fit had: give a frame that has it, {arrays}")
+    if len(names) > len(of_fit):
+        what = f"has {counted(len(names), 'column')}, and the fit had {len(of_fit)} of them"
+    else:
+        what = "has the columns of the fit in another order"
+    order = shown(of_fit)
+    picked = f"{name}.select({order})" if hasattr(value, "column_names") else f"{name}[{order}]"
+    mend = picked if order[0] == "[" else "the columns that the fit had, in their order"
+    raise ValueError(f"{name} {what}: give {mend}, {arrays}")
+
+
+def _names_of(value: Any) -> tuple[str, ...] | None:
+    """The names of the columns of a frame; None where they are no names, or not each its own."""
     if isinstance(value, HOST):
         return None
     names = getattr(value, "columns", None) if hasattr(value, "dtypes") else getattr(value, "column_names", None)
@@ -157,7 +184,7 @@ def names_of_columns(value: Any, count: int) -> tuple[str, ...] | None:
         names = () if names is None else tuple(names)
     except Exception:  # whatever an __iter__ may raise
         return None
-    if len(names) != count or len(set(map(repr, names))) != count or not all(isinstance(name, str) for name in names):
+    if not names or len(set(map(repr, names))) != len(names) or not all(isinstance(name, str) for name in names):
         return None
     return tuple(str.__str__(name) for name in names)
 

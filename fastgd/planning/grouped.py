@@ -91,6 +91,7 @@ class GroupsJob(ResultJob):
             tol=None if any(one.tol is None for one in self.made) else first.tol,
             start=starts.pop() if len(starts) == 1 else "" if "" in starts else "given",
             penalised=any(one.penalised for one in self.made),
+            scheduled=first.scheduled,
             hyperparameters=self.hyperparameters,
         )
 

@@ -20,6 +20,7 @@ from ..data.problem import Problem
 from ..input.arrays import arrive
 from ..input.messages import counted, shown
 from ..input.options import read_count, read_switch, read_tol
+from ..input.reading import check_names
 from ..input.shapes import broadcast
 from ..kernels.chunk import MOMENTS
 from .backends import BACKENDS, Backend
@@ -87,7 +88,7 @@ def read_validation(
         found = _read(given, options, problem, compressed)
     except (ValueError, TypeError) as error:
         raise type(error)(f"of the validation data: {error}") from None
-    _check(found, problem)
+    _check(found, problem, given["X"])
     runs_it = backend if backend.runner == "reference" else BACKENDS["cpu"]
     if compressed and not runs_it.takes_moments:
         raise ValueError(f"X_val is Moments, and backend {backend.name!r} computes losses of samples: give X_val and y_val")
@@ -112,8 +113,9 @@ def _read(given: Mapping[str, Any], options: Mapping[str, Any], problem: Problem
     )
 
 
-def _check(found: Problem, problem: Problem) -> None:
+def _check(found: Problem, problem: Problem, X: Any) -> None:
     """Raise unless validation data are of the features, dtype and fits of the training data."""
+    check_names(X, "X_val", problem.features)
     if (found.n_features, found.one_feature) != (problem.n_features, problem.one_feature):
         raise ValueError(f"X has {counted(problem.n_features, 'feature')}, but X_val has {found.n_features}: give it the same columns")
     for name, has, needs in (("intercept", found.intercept, problem.intercept), ("dtype", found.dtype.name, problem.dtype.name)):

@@ -81,7 +81,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
 _PLAIN: dict[type, dict[str, Any]] = {
     FitResult: {
         **dict.fromkeys(("backend", "algorithm", "explanation", "_start"), str),
-        **dict.fromkeys(("_one_feature", "_penalised"), bool),
+        **dict.fromkeys(("_one_feature", "_penalised", "_scheduled"), bool),
         "versions": dict,
         "hyperparameters": dict,
         "features": tuple | None,

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+_SCALED = 3.0  # the condition: at most this, and the right rate takes a fit near its least loss in some five epochs
+
 
 class LookedAt:
     """The fits of a result whose curvatures are known."""
@@ -40,6 +42,13 @@ class LookedAt:
         if above := self.above_the_limit(far):
             parts.append(above)
         return "; ".join(parts)
+
+    def scaled(self, fits: np.ndarray) -> bool:
+        """Whether scaling cannot help these fits: the condition of all that are known is near 1."""
+        if self._found is None or self._found.size < 2 or not (self.which & fits).any():
+            return False
+        told = self.which[self._found.index] & fits[self._found.index]
+        return bool((self._conditions[told] < _SCALED).all())
 
     def above_the_limit(self, fits: np.ndarray) -> str:
         """How many rates of these fits, (n_fits,) bool, are above the limit; '' where none is."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
-from ..input.reading import read
+from ..input.reading import check_names, read
 from ..kernels.forks import lapack_lock
 from .figure import DARK, DASHES, LIMIT, LINE, POINT, SERIES, SOFT, axes_for, title
 
@@ -133,6 +133,7 @@ def _draw_bands(axes: Any, epoch: np.ndarray, edges: np.ndarray, sampled: str | 
 def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
     """Draw one fit with its data, for `FitResult.plot_fit`."""
     result = with_numpy_arrays(result)
+    check_names(X, "X", result.features)
     place = _read_fit(fit, np.shape(result.loss))
     w = np.asarray(result.w)[place]
     intercept = 0.0 if result.intercept is None else np.asarray(result.intercept)[place]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..input.annotations import AnyArray
 from ..input.arrays import arrive
 from ..input.float_mode import computes, why_blas_differs
+from ..input.reading import check_names
 from ..input.shapes import broadcast
 from ..input.sharing import to_cupy
 from ..input.wrong_names import helps_with_keywords, why_no_attribute
@@ -253,6 +254,7 @@ class FitResult(Pictures):
     _one_feature: bool = False
     _start: str = ""  # where the descent began: "zero", "given", "state"; "": not known
     _penalised: bool = True  # the objective may be more than the loss
+    _scheduled: bool = False  # a schedule moved the rate
     # of some fits whose end is to be explained; no attribute of the class: `__getattr__` makes them
     _curvatures: Curvatures | None = field(default_factory=_nothing)
 
@@ -274,8 +276,9 @@ class FitResult(Pictures):
         Raises
         ------
         ValueError
-            When X has another number of features, or leading axes that do not broadcast against
-            those of the fits.
+            When X has another number of features, is a data frame with other columns than that of
+            the fit, or in another order, or has leading axes that do not broadcast against those of
+            the fits.
 
         Examples
         --------
@@ -284,6 +287,7 @@ class FitResult(Pictures):
         >>> result.predict([5.0]).round(3)
         array([10.])
         """
+        check_names(X, "X", self.features)
         arrived = arrive(X=X, w=self.w)
         samples, w, intercept = arrived.read("X").filled(), self.w, self.intercept
         if arrived.device is None:

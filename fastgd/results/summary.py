@@ -120,7 +120,7 @@ def _notes(result: Any, ends: Ends) -> list[tuple[str, str]]:
     far = found.far & ~worse  # whose rate is to be mended first
     if far.any():
         whose = "" if single else f"{np.count_nonzero(far):,} of {np.count_nonzero(known):,} fits are "
-        ways = _ways_on(result, ends, far)
+        ways = _ways_on(result, ends, far, looked_at.scaled(far))
         why = looked_at.why_far(far)
         if way_out := looked_at.way_out(far):
             ways = way_out if single else f"{way_out}, {ways}"
@@ -135,14 +135,17 @@ def _notes(result: Any, ends: Ends) -> list[tuple[str, str]]:
     return rows
 
 
-def _ways_on(result: Any, ends: Ends, far: np.ndarray) -> str:
-    """What brings fits nearer to the least loss: no more epochs where tol ended them."""
+def _ways_on(result: Any, ends: Ends, far: np.ndarray, scaled: bool) -> str:
+    """What brings fits nearer to the least loss: no more epochs where tol ended them.
+
+    scaled: their condition is near 1, so with the right rate few epochs would do.
+    """
     moves = far & (ends.lr != 0.0)
     under_way = moves & (ends.status != CONVERGED)
     ways = []
     if under_way.any():
-        ways.append("more epochs")
-        if ends.optimizer != "sgd" or result.algorithm == "minibatch":
+        ways += ["another schedule", "more epochs"] if result._scheduled else ["more epochs"]
+        if ends.optimizer != "sgd" or result.algorithm == "minibatch" or scaled:
             ways.append("another rate")
         decoupled = ends.optimizer == "adamw" or np.any(result.hyperparameters.get("decoupled_weight_decay", 0))
         if decoupled and np.any(result.hyperparameters.get("weight_decay", 0)):
@@ -153,7 +156,9 @@ def _ways_on(result: Any, ends: Ends, far: np.ndarray) -> str:
         ways.append("a rate above 0")
     text = f"give {' or '.join(ways)}, or use solve"
     alike = result._one_feature or np.shape(result.w)[-1] == 1
-    if under_way.any() and result.center is None and not (alike and result.intercept is None):  # one column is as good as scaled
+    if (
+        under_way.any() and not scaled and result.center is None and not (alike and result.intercept is None)
+    ):  # one column is as good as scaled
         return f"centre and scale X (standardize=True), {text}"
     return text
 

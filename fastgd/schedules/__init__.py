@@ -22,3 +22,7 @@ for _name in __all__:
     if issubclass(_class, Schedule) and _class is not Schedule:
         _class.__init__ = _helps_with_keywords(_class.__init__)
         _repr_in_ascii(_class)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,3 +9,7 @@ from .estimator import GradientDescentRegressor
 from .search import SweepSearchCV
 
 __all__ = ["GradientDescentRegressor", "SweepSearchCV"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,3 +14,7 @@ from .fitting import fit, solve
 from .significance import significant
 
 __all__ = ["Accessor", "fit", "significant", "solve"]
+
+
+def __dir__() -> list[str]:
+    return __all__

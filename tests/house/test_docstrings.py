@@ -49,6 +49,12 @@ def test_modules_and_examples_are_found():
     assert any(name.startswith("fastgd.verification") or name.startswith("fastgd.testing") for name in with_examples)
 
 
+@pytest.mark.parametrize("name", [name for name in fastgd._MODULES if name != "verification"])
+def test_public_modules_list_their_public_names_alone(name):
+    module = importlib.import_module(f"fastgd.{name}")
+    assert sorted(dir(module)) == sorted(module.__all__)
+
+
 def test_names_that_are_imported_late_are_listed():
     """`dir`, which an editor completes from, has them before they are used."""
     assert set(fastgd.__all__) <= set(dir(fastgd))

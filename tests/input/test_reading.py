@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from collections import UserList, deque
 from decimal import Decimal
@@ -10,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import fastgd
@@ -263,3 +265,53 @@ def test_too_little_memory_for_an_array_is_no_fault_of_the_argument():
 
     with pytest.raises(MemoryError, match="9 GiB"):
         fastgd.fit(TooLarge(), [1.0, 2])
+
+
+FRAMES = {
+    "pandas": (pd.DataFrame, lambda frame, names: frame[names], "X[['a', 'b', 'c']]"),
+    "polars": (pl.DataFrame, lambda frame, names: frame[names], "X[['a', 'b', 'c']]"),
+    "pyarrow": (pa.table, lambda frame, names: frame.select(names), "X.select(['a', 'b', 'c'])"),
+}
+
+
+@pytest.mark.parametrize("library", FRAMES)
+@pytest.mark.parametrize("dtype", [None, np.float32])  # of the second column: one dtype for all, or several
+def test_frames_have_the_columns_of_the_fit_in_its_order(library, dtype):
+    make, pick, in_order = FRAMES[library]
+    rng = np.random.default_rng(3)
+    data = dict(zip("abcd", rng.normal(size=(4, 30)), strict=True))
+    data["b"] = data["b"].astype(dtype)
+    whole = make(data)
+    X, Y = pick(whole, ["a", "b", "c"]), data["a"] + 2 * data["b"] - data["c"]
+    result = fastgd.solve(X, Y)
+    np.testing.assert_allclose(result.predict(X), Y, atol=1e-5)
+    by_position = "or an array, whose columns are taken by their position"
+    for wrong, what in (
+        (pick(whole, ["c", "b", "a"]), f"has the columns of the fit in another order: give {in_order}, {by_position}"),
+        (whole, f"has 4 columns, and the fit had 3 of them: give {in_order}, {by_position}"),
+        (pick(whole, ["a", "b", "d"]), f"has no column 'c', which the fit had: give a frame that has it, {by_position}"),
+        (pick(whole, ["a", "b"]), f"has no column 'c', which the fit had: give a frame that has it, {by_position}"),
+    ):
+        for given in (result.predict, lambda X: result.plot_fit(X, Y)):
+            with pytest.raises(ValueError, match=re.escape(f"X {what}")):
+                given(wrong)
+        with pytest.raises(ValueError, match=re.escape(f"X_val {what}".replace("give X", "give X_val"))):
+            fastgd.fit(X, Y, X_val=wrong, y_val=Y)
+
+
+def test_columns_without_names_are_taken_by_their_position():
+    rng = np.random.default_rng(4)
+    X, Y = rng.normal(size=(30, 2)), rng.normal(size=30)
+    named, numbered = pd.DataFrame(X, columns=["a", "b"]), pd.DataFrame(X)
+    expected = fastgd.solve(X, Y).predict(X)
+    for of_fit, new in ((X, named), (named, X), (named, numbered), (numbered, named), (named, X.tolist())):
+        assert (fastgd.solve(of_fit, Y).predict(new) == expected).all()
+    few = fastgd.fit(X, Y, X_val=named, y_val=Y)
+    assert few.val_loss == fastgd.fit(named, Y, X_val=X, y_val=Y).val_loss
+
+
+def test_columns_of_the_fit_are_not_listed_where_they_are_many():
+    X = pd.DataFrame(np.eye(40), columns=[f"column_{k}" for k in range(40)])
+    result = fastgd.solve(X, np.ones(40))
+    with pytest.raises(ValueError, match="another order: give the columns that the fit had, in their order, or an array"):
+        result.predict(X[X.columns[::-1]])

@@ -104,10 +104,23 @@ def test_more_epochs_are_not_advised_where_they_change_nothing():
     assert note(x, y, lr=0.0) == "give a rate above 0, or use solve"
 
 
+def test_scaling_is_advised_where_it_may_help():
+    """Columns of a condition near 1 are as good as scaled: their rate is what is wrong."""
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(200, 3))
+    y = X @ [1.0, 2, 3]
+    assert note(X, y, lr=1e-3, epochs=5) == "give more epochs or another rate, or use solve"
+    assert note(X * [1, 3, 9], y, lr=1e-3, epochs=5) == "centre and scale X (standardize=True), give more epochs, or use solve"
+    both = [X, X * [1, 3, 9]]
+    assert note(both, [y, y], lr=1e-3, epochs=5) == "centre and scale X (standardize=True), give more epochs, or use solve"
+
+
 def test_other_rates_are_advised_where_more_epochs_may_not_do():
     """Of rules whose steps do not shrink, of mini-batches, of a decay that is not in the loss."""
     assert note(x, 2 * x, optimizer=fastgd.Adam(0.01), epochs=5) == "give more epochs or another rate, or use solve"
     assert note(x, 2 * x, lr=0.01, batch_size=2, epochs=2) == "give more epochs or another rate, or use solve"
+    fading = fastgd.schedules.StepLR(step_size=1)
+    assert note(x, 2 * x, lr=0.01, schedule=fading, epochs=50) == "give another schedule or more epochs, or use solve"
     held = fastgd.AdamW(0.01, weight_decay=5.0)
     assert note(x, 2 * x, optimizer=held, epochs=5000) == "give more epochs or another rate or a smaller weight_decay, or use solve"
     held = fastgd.NAdam(0.01, weight_decay=5.0, decoupled_weight_decay=True)

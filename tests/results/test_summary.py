@@ -245,7 +245,9 @@ def test_how_many_fits_are_far_from_the_least_loss():
     assert "note" not in facts(scaled.summary())
     assert "above" not in repr(scaled)
     few = fastgd.fit(years, y, lr=1e-3, intercept=True, standardize=True, epochs=3)
-    assert facts(few.summary())["note"] == "more than 1 % above the least loss (condition 1): give more epochs, or use solve"
+    assert (
+        facts(few.summary())["note"] == "more than 1 % above the least loss (condition 1): give more epochs or another rate, or use solve"
+    )
 
 
 def test_a_fit_without_noise_that_is_done_is_not_far():
