@@ -252,7 +252,7 @@ def warm(say: Callable[[str], object] = print, *, shared: bool = False) -> bool:
     >>> lines = []
     >>> complete = warm(lines.append)  # about a minute where nothing is compiled yet
     >>> len(lines)
-    14
+    16
     """
     unavailable = BACKENDS["cpu"].why_unavailable()
     if unavailable:

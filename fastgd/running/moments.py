@@ -150,7 +150,8 @@ def compress_groups(
                 _compress(problem, some_y, moments.gram, moments.target[:0], moments.gram_exponents, moments.weighing, control, go)
                 del some_y
             weighing = moments.weighing[gram_index]
-            _compress(problem, samples, moments.gram[:0], moments.target, moments.exponents, weighing, control, go)
+            records = moments.gram[:0], moments.target, moments.exponents, weighing
+            _compress(problem, samples, *records, control, go, together=plan.together)
         group = Group(first, samples, bad[gram_index], moments, gram_index)
         if not control.cancel[0]:
             _find_invalid(problem, group, control, go)
@@ -291,17 +292,18 @@ def _refuse(problem: Problem, invalid: np.ndarray) -> None:
 
 def _compress(
     problem: Problem, samples: Samples, gram: np.ndarray, target: np.ndarray, exponents: np.ndarray, weighing: np.ndarray,
-    control: Control, go: Run, shift: np.ndarray | None = None,
+    control: Control, go: Run, shift: np.ndarray | None = None, together: bool = False,
 ) -> None:  # fmt: skip
     """Write the records of these samples, in parallel over fits and, for long fits, over samples.
 
     gram, target: the records, one per item each; of length 0 where they are not wanted.
     exponents, weighing: (items, D + 1) and (items, …), as in kernels/cpu/records.py. shift (items,
-    D + 1): what is subtracted from the columns first.
+    D + 1): what is subtracted from the columns first. together: many targets on one X may be summed
+    at a time.
     """
     cpu = _kernels()
     n, size, count = problem.n_samples, problem.n_parameters, len(samples.n_used)
-    together = not len(gram) and pieces.have_x_in_common(samples, n, size)
+    together = together and pieces.have_x_in_common(samples, n, size)
     if together:
         from ..kernels.cpu import compile_ahead
 

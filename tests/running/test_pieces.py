@@ -8,6 +8,7 @@ import pytest
 
 import fastgd
 from fastgd.kernels import cpu
+from fastgd.kernels.cpu import compile_ahead
 from fastgd.running import pieces
 from tests.support.fit_results import same
 
@@ -18,6 +19,8 @@ COUNT = 3 * pieces.TARGETS + 5
 @pytest.fixture
 def together(monkeypatch) -> list[int]:
     """However few pairs: how many each call of the kernel sums."""
+    compile_ahead.compile_parts(np.dtype("float32"), {"targets"})  # which calls it, too
+    compile_ahead.compile_parts(np.dtype("float64"), {"targets"})
     calls: list[int] = []
     compress_targets = cpu.compress_targets
     monkeypatch.setattr(pieces, "ENOUGH", 0)
@@ -117,6 +120,7 @@ def test_who_is_summed_together(together, monkeypatch):
     fastgd.solve(X[:, :1], y)  # one feature has a path of its own
     fastgd.solve(np.broadcast_to(X, (COUNT, *X.shape)).copy(), y)
     fastgd.solve(X, y[: pieces.FEWEST - 1])
+    little = fastgd.solve(X, y, memory_limit="220 KiB", threads=1)  # there is no room for its tiles
     monkeypatch.setattr(pieces, "ENOUGH", COUNT * 200 * 4 + 1)
-    fastgd.solve(X, y)
+    assert same(fastgd.solve(X, y).w, little.w)
     assert together == []
