@@ -120,7 +120,11 @@ def test_who_is_summed_together(together, monkeypatch):
     fastgd.solve(X[:, :1], y)  # one feature has a path of its own
     fastgd.solve(np.broadcast_to(X, (COUNT, *X.shape)).copy(), y)
     fastgd.solve(X, y[: pieces.FEWEST - 1])
-    little = fastgd.solve(X, y, memory_limit="220 KiB", threads=1)  # there is no room for its tiles
+    little = fastgd.fit(X, y, epochs=3, memory_limit="230 KiB", threads=1)  # there is no room for its tiles
+    assert together == []
+    assert same(fastgd.fit(X, y, epochs=3, memory_limit="600 KiB", threads=1).w, little.w)
+    assert sum(together) == COUNT
+    together.clear()
     monkeypatch.setattr(pieces, "ENOUGH", COUNT * 200 * 4 + 1)
-    assert same(fastgd.solve(X, y).w, little.w)
+    fastgd.solve(X, y)
     assert together == []
