@@ -21,7 +21,8 @@ from .input.float_mode import computes
 from .input.messages import shown
 from .input.wrong_names import helps_with_keywords, right_option
 from .planning.grouped import prepare_groups, prepare_groups_to_compress
-from .planning.job import data_of, prepare_anew, prepare_solve
+from .planning.job import data_of, prepare_anew
+from .planning.solve_job import prepare_solve
 from .results.building import build
 from .results.checkpoint import Call, open_checkpoint
 from .results.group_result import GroupResult, with_keys

@@ -9,7 +9,7 @@ from typing import Any
 from .input.annotations import AnyArray, DType, NanPolicy, NoData, NumberOrArray, Progress, Reduction, Stats
 from .input.float_mode import in_ieee_mode, quietly
 from .input.wrong_names import helps_with_keywords
-from .planning.job import prepare_solve
+from .planning.call_cache import prepare_solution
 from .planning.statistics_job import prepare_statistics
 from .results.building import build
 from .results.group_result import of_groups
@@ -176,7 +176,7 @@ def solve(
 
 
 def _solve(arguments: Mapping[str, Any]) -> FitResult:
-    job = quietly(prepare_solve, arguments)
+    job = prepare_solution(arguments)
     more = quietly(prepare_statistics, job) if job.stats else None
     run_call(job, "solve", arguments)
     result = of_groups(build(job.buffers, job.provenance), arguments["X"])

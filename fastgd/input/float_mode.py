@@ -19,7 +19,7 @@
    depended on traps and on the rounding there. That is done in a `contextvars.Context` of the call,
    and modes are restored by ``finally`` in the frame that set them: Ctrl-C can fall into
    ``__exit__`` of a context manager before its first instruction, and the caller would keep what is
-   ours. Calls like an earlier one (planning/call_cache.py) convert nothing, and do without.
+   ours.
 5. Where the layout of C's ``fenv_t`` is not written down here, the mode is found out by arithmetic,
    and one that is not the default is refused. The layout of aarch64 was never tried.
 """

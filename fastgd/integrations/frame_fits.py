@@ -20,7 +20,8 @@ from ..grouping import arguments_of, fit_rows
 from ..input.messages import amount, shown
 from ..input.options import read_memory_limit, read_switch
 from ..input.statistics import read_stats
-from ..planning.job import prepare_anew, prepare_solve
+from ..planning.job import prepare_anew
+from ..planning.solve_job import prepare_solve
 from ..results.frame import OF_A_FIT
 from ..results.moments import Moments
 from ..results.special import has_scipy

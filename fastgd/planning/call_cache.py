@@ -1,4 +1,4 @@
-"""The call cache: the decisions of small calls of `fit`, for later calls of the same kind.
+"""The call cache: decisions of small calls of `fit` and `solve`, for later ones of the same kind.
 
 1. Checks and decisions depend on shapes, dtypes and options, never on the numbers in X and y; they
    take half of the time of a small fit. So the job is remembered under a key of everything that
@@ -15,7 +15,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,22 +26,36 @@ from ..results.buffers import Buffers
 from .job import FitJob, prepare_anew
 from .options import NAMES, Key, key_of_options, key_of_values
 from .options import forget as forget_options
+from .solve_job import SolveJob, prepare_solve
 
 MOST_REMEMBERED = 64  # keys; before one more is added, all are forgotten
 MOST_FITS = 64  # per call
 MOST_MOMENTS = 2**12  # numbers in the Gram matrices of a call: 64 KiB of scratch in float64
+DATA = ("X", "y")
+NOT_AMONG_OTHERS = (*DATA, "lr", *NAMES)  # arguments of `fit` that its key has in another form
+MOST_COPIED = 2**8  # bytes of an array that is copied though nothing in it is needed
 _READABLE = 0x0001 | 0x0100  # the flags of NumPy: C-contiguous, aligned
 
-remembered: dict[Key, FitJob] = {}
+Made = TypeVar("Made", FitJob, SolveJob)
+
+remembered: dict[Key, Any] = {}  # jobs
 
 
 def prepare(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`. arguments: those of `fit`, by name."""
     options = key_of_options(arguments)
-    key = key_of(arguments, options)
+    return _prepare(key_of(arguments, options), prepare_anew, arguments, options)
+
+
+def prepare_solution(arguments: Mapping[str, Any]) -> SolveJob:
+    """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
+    return _prepare(key_of_solve(arguments), prepare_solve, arguments)
+
+
+def _prepare(key: Key | None, anew: Callable[..., Made], arguments: Mapping[str, Any], *more: Any) -> Made:
     job = recall(key, arguments)
     if job is None:
-        job = quietly(prepare_anew, arguments, options)
+        job = quietly(anew, arguments, *more)
         remember(key, job)
     return job
 
@@ -52,7 +66,7 @@ def forget() -> None:
     forget_options()
 
 
-def recall(key: Key | None, arguments: Mapping[str, Any]) -> FitJob | None:
+def recall(key: Key | None, arguments: Mapping[str, Any]) -> Any:
     """The job for a call whose key was seen before, with the data of this call; else None."""
     known = remembered.get(key) if key is not None else None
     X, y = arguments["X"], arguments["y"]
@@ -61,16 +75,17 @@ def recall(key: Key | None, arguments: Mapping[str, Any]) -> FitJob | None:
     job = _twin(known)
     job.recalled = True
     job.problem = _with_data(known.problem, X, y)
-    if known.rates is not None and arguments["lr"] is not None:
+    if arguments.get("lr") is not None:
         job.rates = np.array(arguments["lr"])
     if not known.buffers.begun:
         known.buffers.begun = _begun(known)
-    job.buffers = Buffers(known.buffers.layout, {}, known.buffers.begun)
-    job.buffers.allocate(tightly=arguments["memory_limit"] is not None)
+    job.buffers = buffers = _twin(known.buffers)
+    buffers.arrays, buffers.curvatures, buffers.noted = {}, [], []
+    buffers.allocate(tightly=arguments["memory_limit"] is not None)
     return job
 
 
-def remember(key: Key | None, job: FitJob) -> None:
+def remember(key: Key | None, job: FitJob | SolveJob) -> None:
     """Put the decisions of a call into the cache, if the call is small."""
     if key is None or not (_as_they_are(key, job.problem) and _is_small(job)):
         return
@@ -82,17 +97,21 @@ def remember(key: Key | None, job: FitJob) -> None:
     remembered[key] = known
 
 
-def _begun(job: FitJob) -> dict[str, np.ndarray]:
-    """{name in a chunk: (m, …)}: the state before the first epoch of all fits of a job."""
+def _begun(job: FitJob | SolveJob) -> dict[str, np.ndarray]:
+    """{name in a chunk: (m, …)}: the state before the first epoch of all fits of a job.
+
+    And other arrays that are short: a copy is made in half of the time of a new array.
+    """
     order, made = job.order, {}
+    for name, (shape, dtype) in job.buffers.layout.shapes.items():
+        if name in job.begin or order.n_fits * math.prod(shape) * dtype.itemsize <= MOST_COPIED:
+            made[name] = np.zeros((order.n_fits, *shape), dtype)
     for name, (values, n_last) in job.begin.items():
-        shape, dtype = job.buffers.layout.shapes[name]
-        made[name] = np.empty((order.n_fits, *shape), dtype)
         made[name][...] = order.pick_range(values, 0, order.n_fits, n_last)
     return made
 
 
-def _is_small(job: FitJob) -> bool:
+def _is_small(job: FitJob | SolveJob) -> bool:
     """Whether the calling thread runs the job, and little memory is kept for it."""
     problem, order, plan = job.problem, job.order, job.plan
     moments = order.n_fits * problem.n_parameters**2
@@ -135,18 +154,29 @@ def key_of(arguments: Mapping[str, Any], options: Key | None) -> Key | None:
 
     options: the key of its options, as of `key_of_options`.
     """
-    X, y, lr = arguments["X"], arguments["y"], arguments["lr"]
-    if options is None or type(X) is not np.ndarray or type(y) is not np.ndarray:
+    lr = arguments["lr"]
+    if options is None or not (lr is None or (type(lr) is float and 0.0 <= lr < math.inf)):
         return None
-    if not (lr is None or (type(lr) is float and 0.0 <= lr < math.inf)) or arguments["checkpoint"] is not None:
+    return _key(arguments, NOT_AMONG_OTHERS, lr is None, options)
+
+
+def key_of_solve(arguments: Mapping[str, Any]) -> Key | None:
+    """The same of a call of `solve`."""
+    return _key(arguments, DATA, "solve")
+
+
+def _key(arguments: Mapping[str, Any], apart: tuple[str, ...], *parts: Any) -> Key | None:
+    """The key of a call. parts: what it has in place of the arguments that are named in `apart`."""
+    X, y = arguments["X"], arguments["y"]
+    if type(X) is not np.ndarray or type(y) is not np.ndarray or arguments["checkpoint"] is not None:
         return None
     if arguments["progress"] is not None and arguments["progress"] is not False:
         return None
-    others = key_of_values(_others(tuple(arguments))(arguments))
-    return None if others is None else (X.shape, y.shape, X.dtype, y.dtype, lr is None, options, others)
+    others = key_of_values(_others(tuple(arguments), apart)(arguments))
+    return None if others is None else (X.shape, y.shape, X.dtype, y.dtype, others, *parts)
 
 
 @functools.cache
-def _others(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    """What picks the arguments that `key_of` does not look at one by one."""
-    return itemgetter(*[name for name in names if name not in ("X", "y", "lr", *NAMES)])
+def _others(names: tuple[str, ...], apart: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """What picks the arguments that are not looked at one by one."""
+    return itemgetter(*[name for name in names if name not in apart])

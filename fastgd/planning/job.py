@@ -1,4 +1,4 @@
-"""Job: a call of `fit` or `solve`, checked and planned.
+"""Job: a call of `fit`, checked and planned, and what it shares with one of `solve`.
 
 What shapes, dtypes and options tell is refused here, before any work: the arguments are read one by
 one, then the plan is made, then the results are allocated. Numbers in the data that are not finite
@@ -15,12 +15,12 @@ import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..input.arrays import Arrived, arrive, arrive_on_host
-from ..input.hyperparameters import read_penalty, values_beside
-from ..input.options import read_choice, read_memory_limit, read_progress, read_switch, read_threads
+from ..input.arrays import Arrived, arrive
+from ..input.hyperparameters import values_beside
+from ..input.options import read_progress
 from ..input.shapes import without_repeats
 from ..input.sharing import beside
-from ..input.statistics import StatsOptions, read_stats
+from ..input.statistics import StatsOptions
 from ..input.unreadable import is_collection, why_unreadable
 from ..kernels.chunk import n_rows
 from ..kernels.update_rules import UpdateRule
@@ -29,11 +29,11 @@ from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
 from ..results.result import State
 from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule, walk
-from .backends import Backend, choose_backend, refuse_rule, require_kernels
+from .backends import Backend, choose_backend, refuse_rule
 from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .explained import explained_fits
 from .fits import order_fits
-from .memory import bytes_of_centring, fit_into_memory
+from .memory import fit_into_memory
 from .minibatches import (
     MiniBatches,
     begin_batches,
@@ -44,8 +44,8 @@ from .minibatches import (
     refuse_endless_schedule,
     refuse_with_batches,
 )
-from .options import REDUCTIONS, Key, options_of, with_ridge
-from .plan import PACK, Plan, bytes_of_stack, make_plan, plan_solve
+from .options import Key, options_of, with_ridge
+from .plan import PACK, Plan, bytes_of_stack, make_plan
 from .start import (
     Begin,
     algorithm_of,
@@ -138,26 +138,6 @@ class FitJob(ResultJob):
     def provenance(self) -> Provenance:
         """How the fits are computed, and what is known of their start and their objective."""
         return self.told
-
-
-@dataclass(kw_only=True)
-class SolveJob(ResultJob):
-    """A call of `solve`, ready to run."""
-
-    decay: np.ndarray  # (…) weight_decay, to be broadcast; of `ridge` the one of the same penalty
-    ridge: np.ndarray | None  # (…) as it was given: the penalty leaves the intercept alone
-    statistics: Any = None  # the StatisticsJob that is made from the same moments
-
-    @property
-    def of_the_sum(self) -> bool:
-        """Whether the loss that decay goes with is the sum; `ridge` goes with the mean."""
-        return self.reduction == "sum" and self.ridge is None
-
-    @property
-    def provenance(self) -> Provenance:
-        """How the solutions are computed, and their penalty."""
-        plan, penalty = self.plan, {"weight_decay": self.decay} if self.ridge is None else {"ridge": self.ridge}
-        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, hyperparameters=penalty)
 
 
 def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob:
@@ -286,50 +266,6 @@ def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob
         explained=explained_fits(problem, order, plan, len(hyper), limit) if measured else np.zeros(0, np.int64),
         stopping=stopping,
         memory_limit=limit,
-    )
-
-
-def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
-    """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
-    require_kernels("solve")
-    problem = read_problem(arguments, None if is_read(arguments["X"]) else arrive_on_host(**data_of(arguments)))
-    if arguments["checkpoint"] is not None:
-        from ..results.checkpoint import refuse_checkpoint
-
-        refuse_checkpoint(arguments["checkpoint"], None, None)
-    decay, ridge = read_penalty(arguments["weight_decay"], arguments["ridge"])
-    reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
-    threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
-    progress = read_progress(arguments["progress"])
-    standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
-    order = order_fits(problem, {"weight_decay" if ridge is None else "ridge": decay.shape}, {}, None, arguments)
-    layout = Layout.of_solve(problem, order, standardize)
-    plan = fit_into_memory(
-        problem,
-        order,
-        plan_solve(problem, order, threads, standardize),
-        results=order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units),
-        of_a_fit=8 * 12 + (0 if ridge is None or not problem.intercept else bytes_of_centring(problem)),
-        of_a_thread=bytes_of_stack(problem),
-        rows=0,
-        limit=limit,
-    )
-    buffers = Buffers(layout, {})
-    buffers.allocate(tightly=limit is not None)
-    return SolveJob(
-        problem=problem,
-        order=order,
-        plan=plan,
-        buffers=buffers,
-        reduction=reduction,
-        standardize=standardize,
-        stats=stats,
-        progress=progress,
-        total=order.n_fits,
-        runner="least_squares",
-        memory_limit=limit,
-        decay=np.asarray(without_repeats(decay, 0), order="C"),
-        ridge=None if ridge is None else np.asarray(without_repeats(ridge, 0), order="C"),
     )
 
 

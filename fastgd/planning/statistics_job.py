@@ -13,9 +13,10 @@ from ..input.shapes import broadcast
 from ..input.statistics import StatsOptions
 from ..kernels.chunk import MOMENTS
 from .backends import BACKENDS, require_kernels
-from .job import Job, ResultJob, SolveJob
+from .job import Job, ResultJob
 from .memory import fit_into_memory
 from .plan import STACK_NUMBERS, bytes_of_stack, make_plan
+from .solve_job import SolveJob
 
 TEMPORARIES = 24  # arrays of a block that the elimination and the second pass make
 

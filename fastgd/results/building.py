@@ -15,6 +15,7 @@ from .result import FitResult, History, State, versions_here
 from .status import Status, named
 
 _STATUSES = tuple(Status)  # by their codes
+_VALIDATED, _SOLVED = ("val_loss", "best_epoch"), ("rank", "condition", "ill_conditioned")  # what some results have besides
 
 
 @dataclass(frozen=True)
@@ -59,58 +60,64 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
     if layout.standardize:
         standard = {name: values[name] for name in STANDARD}
         in_units_of_x = {name: wrap(layout.select(values[name], "features").astype(problem.dtype)[()]) for name in STANDARD}
-    return _made(
-        FitResult,
-        w=part_of("w_out", "w"),
-        loss=part_of("loss", "loss"),
-        epochs=part_of("epochs_run", "epochs"),
-        status=wrap(status) if order.shape else _STATUSES[int(status)],
-        n_used=wrap(values["n_used"][()]),
-        lr=wrap(values["lr"][()]),
-        backend=provenance.backend,
-        algorithm=provenance.algorithm,
-        explanation=provenance.explanation,
-        state=_made(
-            State,
-            w=state_of("w", "state.w"),
-            slots=state_of("slots", "state.slots"),
-            products=values["products"],
-            epoch=values["steps"],
-            algorithm=values["algorithm"],
-            status=status,
-            optimizer=layout.optimizer,
-            intercept=problem.intercept,
-            dtype=dtype,
-            initial_excess=values["initial_excess"],
-            tol=provenance.tol,
-            **standard,
-            **({name: values[name] for name in ("passes", "seed")} if layout.batched else {}),
-        ),
-        intercept=part_of("w_out", "intercept") if problem.intercept else None,
-        history=_history(buffers, part_of, wrap(values["history_val_loss"][()]) if layout.validated else None) if layout.every else None,
-        excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
-        **({name: wrap(values[name][()]) for name in ("val_loss", "best_epoch")} if layout.validated else {}),
-        hyperparameters=dict(provenance.hyperparameters),
-        versions=versions_here(),
-        features=problem.features,
-        _one_feature=problem.one_feature,
-        _start=provenance.start,
-        _penalised=provenance.penalised,
-        _scheduled=provenance.scheduled,
-        **({"_explains": buffers.explains} if buffers.explains else {"_curvatures": _kept(buffers)}),
+    state = {
+        "w": state_of("w", "state.w"),
+        "slots": state_of("slots", "state.slots"),
+        "products": values["products"],
+        "epoch": values["steps"],
+        "algorithm": values["algorithm"],
+        "status": status,
+        "optimizer": layout.optimizer,
+        "intercept": problem.intercept,
+        "dtype": dtype,
+        "initial_excess": values["initial_excess"],
+        "tol": provenance.tol,
+        **standard,
+    }
+    if layout.batched:
+        state |= {name: values[name] for name in ("passes", "seed")}
+    found = {
+        "w": part_of("w_out", "w"),
+        "loss": part_of("loss", "loss"),
+        "epochs": part_of("epochs_run", "epochs"),
+        "status": wrap(status) if order.shape else _STATUSES[int(status)],
+        "n_used": wrap(values["n_used"][()]),
+        "lr": wrap(values["lr"][()]),
+        "backend": provenance.backend,
+        "algorithm": provenance.algorithm,
+        "explanation": provenance.explanation,
+        "state": _made(State, state),
+        "intercept": part_of("w_out", "intercept") if problem.intercept else None,
+        "history": None,
+        "excess_loss": part_of("excess", "excess_loss") if layout.measured else None,
+        "hyperparameters": dict(provenance.hyperparameters),
+        "versions": versions_here(),
+        "features": problem.features,
+        "_one_feature": problem.one_feature,
+        "_start": provenance.start,
+        "_penalised": provenance.penalised,
+        "_scheduled": provenance.scheduled,
         **in_units_of_x,
-        **({name: wrap(values[name][()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
-    )
+    }
+    if layout.every:
+        found["history"] = _history(buffers, part_of, wrap(values["history_val_loss"][()]) if layout.validated else None)
+    if buffers.explains:
+        found["_explains"] = buffers.explains
+    else:
+        found["_curvatures"] = _kept(buffers)
+    for name in (*(_VALIDATED if layout.validated else ()), *(_SOLVED if layout.solved else ())):
+        found[name] = wrap(values[name][()])
+    return _made(FitResult, found)
 
 
 def _kept(buffers: Buffers) -> Curvatures | None:
     return joined(buffers.curvatures, buffers.layout.order) if buffers.curvatures else None
 
 
-def _made(kind: Any, **values: Any) -> Any:
-    """A dataclass of these values. A frozen one takes 3 µs for 20 of them; so they take none."""
+def _made(kind: Any, values: dict[str, Any]) -> Any:
+    """A dataclass of these values. A frozen one takes 3 µs for 20 of them, 20 arguments 2 µs."""
     one = object.__new__(kind)
-    vars(one).update(_defaults(kind), **values)
+    object.__setattr__(one, "__dict__", _defaults(kind) | values)
     return one
 
 

@@ -46,6 +46,7 @@ class Group:
     gram_index: Any = None  # (pairs,) int64: the Gram record of each pair
     standard: Standard | None = None  # of standardised fits
     middle: np.ndarray | None = None  # (pairs,): what is subtracted from y as it is read (centring.py)
+    is_whole: bool = False  # all data are finite, and no sample is left out
     in_order: bool = False  # each fit has a y of its own, in order, X of its own or that of all, and no weights
 
     @property
@@ -124,7 +125,9 @@ def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int, as
     places, zeros, _ = indices(stop - first)
 
     def taken(items: Items, first: int, stop: int) -> np.ndarray:
-        view = items.view(first, stop) if as_they_lie and not items.as_it_is else None
+        if items.as_it_is:
+            return items.take(first, stop)
+        view = items.view(first, stop) if as_they_lie else None
         return _take_range(items, first, stop) if view is None else view
 
     X = (taken(problem.X, 0, 1), zeros) if shares_x else (taken(problem.X, first, stop), places)

@@ -16,10 +16,10 @@ import numpy as np
 
 from ..kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, STANDARD, TOO_FEW_SAMPLES
 from ..kernels.cpu import compile_ahead, unscale
-from ..planning.job import SolveJob
+from ..planning.solve_job import SolveJob
 from .centring import Centred, center_group
-from .groups import Group, gather_group, take_scratch
-from .minimisers import LastMatrices, Minimisers, minimise, most_condition
+from .groups import Group, gather_group, indices, spread, take_scratch
+from .minimisers import LastMatrices, Minimisers, Shared, minimise, most_condition
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group
@@ -31,15 +31,14 @@ FOUND = ("w", "loss64", "condition", "rank", "algorithm")  # the arrays of Minim
 def run(job: SolveJob, control: Control, go: Run) -> None:
     """Solve all fits of a job."""
     order, plan = job.order, job.plan
-    last, n_fits, cells = LastMatrices(), order.n_fits, order.n_cells
-    for first, stop in [(0, n_fits)] if control.store is None else control.store.missing(0, n_fits):
-        _begin(job, slice(first, stop))
-    parts = ({"solve"} if plan.algorithm == MOMENTS else set()) | ({"standardize"} if job.standardize else set())
-    parts |= {"find_kept"} if job.problem.may_lose_samples or not plan.needs_moments else set()
+    last, n_fits, cells = LastMatrices(order, job.problem.gram_leading), order.n_fits, order.n_cells
+    job.settled = control.store is None and not job.standardize
+    if not job.recalled:
+        for first, stop in [(0, n_fits)] if control.store is None else control.store.missing(0, n_fits):
+            _begin(job, slice(first, stop))
+        _compile(job)
     if _notes(job):
-        parts |= {"invert"}
         begin(job.statistics)
-    compile_ahead.compile_parts(job.problem.dtype, parts)
     if plan.algorithm == MOMENTS and plan.staged:
         _solve_groups(job, last, control, go)
     else:
@@ -53,41 +52,40 @@ def _notes(job: SolveJob) -> bool:
     return job.statistics is not None and job.part is None
 
 
+def _compile(job: SolveJob) -> None:
+    """Compile or load the kernels that the job needs, before the threads start."""
+    parts = ({"solve"} if job.plan.algorithm == MOMENTS else set()) | ({"standardize"} if job.standardize else set())
+    parts |= {"find_kept"} if job.problem.may_lose_samples or not job.plan.needs_moments else set()
+    compile_ahead.compile_parts(job.problem.dtype, parts | ({"invert"} if _notes(job) else set()))
+
+
 def _begin(job: SolveJob, fits: slice) -> None:
     """Fill the results of some fits with their values before the data are read."""
-    arrays, problem = job.buffers.arrays, job.problem
-    begin = {
-        "rank": problem.n_parameters,
-        "status": COMPLETED,
-        "algorithm": job.plan.algorithm,
-        "n_used": problem.n_samples,
-        "epochs_run": 0,
-        "steps": 0,
-        "lr": math.nan,
-        "initial_excess": math.nan,
-    }
-    for name, value in begin.items():
-        arrays[name][fits] = value
+    for name, (value, _) in job.begin.items():
+        job.buffers.arrays[name][fits] = value
 
 
-def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) -> np.ndarray:
+def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) -> np.ndarray | None:
     """Write n_used of some fits, and mark those with invalid data or too few samples.
 
     pairs: (m,) the number of each fit's pair in the group. Returns (m,) bool: which fits can be
-    solved.
+    solved; None: all.
     """
     arrays = job.buffers.arrays
-    n_used = arrays["n_used"][fits] = group.samples.n_used[pairs]
     if group.standard is not None:
         for name in STANDARD:
             arrays[name][fits] = getattr(group.standard, name)[group.gram_index[pairs]]
+    elif group.is_whole and job.problem.n_samples >= job.problem.min_samples:
+        return None
+    n_used = arrays["n_used"][fits] = group.samples.n_used[pairs]
     too_few = n_used < job.problem.min_samples
     for fate, hit in ((INVALID_DATA, group.invalid[pairs]), (TOO_FEW_SAMPLES, too_few)):
         if hit.any():
             for name in ("w", "loss64", "condition", *(STANDARD if fate == TOO_FEW_SAMPLES and job.standardize else ())):
                 arrays[name][fits[hit]] = math.nan
             arrays["rank"][fits[hit]], arrays["status"][fits[hit]] = 0, fate
-    return arrays["status"][fits] == COMPLETED
+    solvable = arrays["status"][fits] == COMPLETED
+    return None if solvable.all() else solvable
 
 
 def _solve_fits(job: SolveJob, last: LastMatrices, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
@@ -106,8 +104,12 @@ def _solve_fits(job: SolveJob, last: LastMatrices, control: Control, first: int,
     centred = _centred(job, group)
     if job.plan.algorithm == LSTSQ:
         group.moments = None
-    fits = np.arange(first, stop, dtype=np.int64)
-    _solve_part(job, last, control, group, centred, (fits, fits // cells - first // cells), 0, len(fits), counter)
+    fits = pairs = indices(stop - first)[0]
+    if first:
+        fits = fits + first
+    if cells > 1:
+        pairs = fits // cells - first // cells
+    _solve_part(job, last, control, group, centred, (fits, pairs), 0, stop - first, counter)
     if scratch is not None:
         job.scratch.append(scratch)
 
@@ -134,7 +136,7 @@ def _by_matrix(job: SolveJob, group: Group, first: int, stop: int) -> tuple[np.n
     """(fits first … stop-1 ordered by Gram matrix and decay, the number of each one's pair)."""
     fits = np.arange(first, stop, dtype=np.int64)
     pairs = fits // job.order.n_cells - group.first
-    sequence = np.lexsort((job.order.pick(job.decay, fits), group.gram_index[pairs]))
+    sequence = np.lexsort((_decay_of(job, fits), group.gram_index[pairs]))
     return fits[sequence], pairs[sequence]
 
 
@@ -155,19 +157,27 @@ def _solve_part(
     numbers of their pairs in the group), of which first … stop-1 are solved.
     """
     arrays = job.buffers.arrays
-    fits, pairs = (values[first:stop] for values in places)
+    fits, pairs = places[0][first:stop], places[1][first:stop]
     solvable = _sort_out(job, fits, group, pairs)
-    if not solvable.all():
+    if solvable is not None:
         arrays["algorithm"][fits[~solvable]] = LSTSQ
         fits, pairs = fits[solvable], pairs[solvable]
     # where samples may be left out, fits of one X may have other matrices
-    shared = None if job.problem.may_lose_samples else (last, job.order.index(job.problem.gram_leading, fits))
-    decay = job.order.pick(job.decay, fits)
+    shared = None if job.problem.may_lose_samples else (last, fits)
+    decay = _decay_of(job, fits)
     if centred is not None:
         _solve_centred(job, centred, pairs, decay, fits, control, counter, shared)
-        return
-    found = Minimisers(*(arrays[name] for name in FOUND))
-    minimise(job.problem, group, pairs, decay, job.of_the_sum, found, fits, control, counter, shared)
+        settled = False
+    else:
+        found = Minimisers(*[arrays[name] for name in FOUND])
+        settled = minimise(job.problem, group, pairs, decay, job.of_the_sum, found, fits, control, counter, shared)
+    if not (settled and solvable is None):
+        job.settled = False
+
+
+def _decay_of(job: SolveJob, fits: np.ndarray) -> np.ndarray:
+    """(m,): weight_decay of these fits."""
+    return spread(job.decay.reshape(1), fits) if job.decay.size == 1 else job.order.pick(job.decay, fits)
 
 
 def _centred(job: SolveJob, group: Group) -> Centred | None:
@@ -177,7 +187,7 @@ def _centred(job: SolveJob, group: Group) -> Centred | None:
 
 def _solve_centred(
     job: SolveJob, centred: Centred, pairs: np.ndarray, decay: np.ndarray, fits: np.ndarray, control: Control, counter: np.ndarray,
-    shared: tuple[LastMatrices, np.ndarray] | None,
+    shared: Shared | None,
 ) -> None:  # fmt: skip
     """Solve fits without their intercept, which follows from w."""
     arrays, d = job.buffers.arrays, job.problem.n_features
@@ -196,14 +206,15 @@ def _solve_centred(
 def _finish(job: SolveJob, control: Control) -> None:
     """Round results to the data's dtype, set ill_conditioned, and count the fits solved by SVD."""
     problem, order, arrays = job.problem, job.order, job.buffers.arrays
+    if job.standardize:
+        w, center, deviation, w_out = (arrays[name] for name in ("w", *STANDARD, "w_out"))
+        unscale(w[:, None], center, deviation, problem.intercept, w_out[:, None], control.cancel)
+    else:
+        arrays["w_out"][...] = arrays["w"]
+    arrays["loss"][...] = arrays["loss64"]
+    if job.settled:
+        return
     rank, condition, status = arrays["rank"], arrays["condition"], arrays["status"]
-    with np.errstate(all="ignore"):
-        if job.standardize:
-            w, center, deviation, w_out = (arrays[name] for name in ("w", *STANDARD, "w_out"))
-            unscale(w[:, None], center, deviation, problem.intercept, w_out[:, None], control.cancel)
-        else:
-            arrays["w_out"][:] = arrays["w"]
-        arrays["loss"][:] = arrays["loss64"]
     finite = np.isfinite(arrays["w_out"])
     if not (finite.all() and np.isfinite(arrays["loss"]).all()):  # of a few numbers in a row `all` is slow
         status[~(finite.all(axis=1) & np.isfinite(arrays["loss"])) & (status == COMPLETED)] = DIVERGED

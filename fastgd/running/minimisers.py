@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from functools import partial
 
 import numpy as np
 
+from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..kernels import cpu
 from ..kernels.apart import run_apart_if
@@ -55,19 +57,23 @@ class Minimisers:
 
 
 class LastMatrices:
-    """The matrices that were asked for last, for other tasks whose fits have the same."""
+    """The matrices that were asked for last, for other tasks whose fits have the same.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = _OfOneKey(None)
+    leading: leading axes of the X and weights of the fits, which are in this order.
+    """
 
-    def find(self, key: tuple[int, float], make: Callable[[], Matrices]) -> Matrices:
-        """The matrices of a key; made where they are not those of the last one.
+    def __init__(self, order: FitOrder, leading: tuple[int, ...]) -> None:
+        self._order, self._leading, self._lock = order, leading, threading.Lock()
+        self._last: _OfOneKey | None = None
+
+    def find(self, fit: np.ndarray, decay: float, make: Callable[[], Matrices]) -> Matrices:
+        """The matrices of a fit, whose number is (1,); made where the last ones are others.
 
         Only threads that need the same matrices wait while these are made.
         """
+        key = int(self._order.index(self._leading, fit)[0]), decay
         with self._lock:
-            if key != self._last.key:
+            if self._last is None or key != self._last.key:
                 self._last = _OfOneKey(key)
             last = self._last
         with last.lock:
@@ -78,11 +84,15 @@ class LastMatrices:
 
 @dataclass
 class _OfOneKey:
-    key: tuple[int, float] | None
+    key: tuple[int, float]
     matrices: Matrices | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+Shared = tuple[LastMatrices, np.ndarray]  # what tasks share, and (m,) the numbers of the fits
+
+
+@functools.cache
 def most_condition(dtype: np.dtype) -> float:
     """1/√u: beyond, a change of the data in their last digit can change half of the digits of w."""
     return 1.0 / math.sqrt(np.finfo(dtype).eps / 2.0)
@@ -90,28 +100,33 @@ def most_condition(dtype: np.dtype) -> float:
 
 def minimise(
     problem: Problem, group: Group, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool, found: Minimisers, places: np.ndarray,
-    control: Control, counter: np.ndarray, shared: tuple[LastMatrices, np.ndarray] | None = None,
-) -> None:  # fmt: skip
+    control: Control, counter: np.ndarray, shared: Shared | None = None,
+) -> bool:  # fmt: skip
     """Write the minimisers of fits of a group, whose data are finite, to these rows of `found`.
 
     pairs (m,): the number of each fit's pair in the group; decay (m,) weight_decay. Fits of one
     Gram matrix and one decay should follow each other. A group without moments is solved from its
-    samples. shared: what tasks share, and (m,) a number of the X and weights of each fit.
+    samples. shared: what tasks share, and (m,) the numbers of the fits. Returns whether all are
+    settled: solved from the moments of the data as they are, of full rank and not ill-conditioned,
+    with w and loss that a float32 can hold.
     """
     samples = _scaled(group)
     found.algorithm[places] = LSTSQ
     if group.moments is not None:
         some, rows, own_decay = pairs, places, decay
-        eliminated = group.middle is not None  # an intercept that is no parameter any more
-        enough = group.samples.n_used[pairs] >= problem.n_parameters + eliminated
-        if group.standard is not None:
-            enough &= ~group.standard.doubtful[group.gram_index[pairs]]
-        if not enough.all():
-            some, rows, own_decay = pairs[enough], places[enough], decay[enough]
-        cpu.solve(
+        needed = problem.n_parameters + (group.middle is not None)  # an intercept that is no parameter any more
+        if group.standard is not None or not (group.is_whole and problem.n_samples >= needed):
+            enough = group.samples.n_used[pairs] >= needed
+            if group.standard is not None:
+                enough &= ~group.standard.doubtful[group.gram_index[pairs]]
+            if not enough.all():
+                some, rows, own_decay = pairs[enough], places[enough], decay[enough]
+        settled = cpu.solve(
             group.moments, group.gram_index[some], some, own_decay, rows, of_the_sum,
-            found.w, found.loss, found.condition, found.rank, found.algorithm, control.cancel, counter,
+            found.w, found.loss, found.condition, found.rank, found.algorithm, control.cancel, counter, most_condition(problem.dtype),
         )  # fmt: skip
+        if settled == len(places):
+            return True
         if problem.intercept and group.has_samples and not isinstance(samples, ScaledSamples):
             lost = found.algorithm[rows] == LSTSQ
             lost[~lost] = found.condition[rows[~lost]] > most_condition(problem.dtype)
@@ -120,14 +135,15 @@ def minimise(
                 _solve_shifted(problem, group, some[lost], found, rows[lost], control, counter)
     left = np.flatnonzero(found.algorithm[places] == LSTSQ)
     if not len(left):
-        return
+        return False
     if not group.has_samples:
         _solve_grams(problem, group, pairs[left], decay[left], of_the_sum, found, places[left], counter)
-        return
+        return False
     if shared is not None:
         shared = shared[0], shared[1][left]
     with np.errstate(all="ignore"):  # a solution that overflows is a status
         _solve_samples(problem, samples, pairs[left], decay[left], of_the_sum, found, places[left], control, counter, shared)
+    return False
 
 
 def _solve_shifted(
@@ -151,7 +167,8 @@ def _solve_shifted(
         better, order = Minimisers.empty(len(some), size), np.arange(len(some), dtype=np.int64)
         cpu.solve(
             moments, order, order, np.zeros(len(some)), order, False,
-            better.w, better.loss, better.condition, better.rank, better.algorithm, control.cancel, np.zeros(1, np.int64), shift[useful],
+            better.w, better.loss, better.condition, better.rank, better.algorithm, control.cancel, np.zeros(1, np.int64),
+            shift=shift[useful],
         )  # fmt: skip
         solved = better.algorithm == MOMENTS
         counter[0] += int((found.algorithm[rows[solved]] == LSTSQ).sum())
@@ -188,7 +205,7 @@ def _scaled(group: Group) -> Samples:
 
 def _solve_samples(
     problem: Problem, samples: Samples, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool, found: Minimisers, places: np.ndarray,
-    control: Control, counter: np.ndarray, shared: tuple[LastMatrices, np.ndarray] | None,
+    control: Control, counter: np.ndarray, shared: Shared | None,
 ) -> None:  # fmt: skip
     """Solve fits by the singular value decomposition."""
     size = problem.n_parameters
@@ -209,7 +226,7 @@ def _solve_samples(
                     of_matrices = some[:1] if one else some
                     make = partial(Matrices, problem, samples, pairs[of_matrices], decay[of_matrices], of_the_sum)
                     if one and shared is not None:
-                        make = partial(shared[0].find, (int(shared[1][some[0]]), float(decay[some[0]])), make)
+                        make = partial(shared[0].find, shared[1][some[:1]], float(decay[some[0]]), make)
                     matrices = run_apart_if(apart, make)
                 solution = run_apart_if(apart, matrices.solve, read_samples(samples, "y", pairs[some]))
             rows = places[some]

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -67,16 +68,24 @@ def complete_group(
     if not compress:
         _find_missing(problem, group, control, find_kept)
         return
-    from ..kernels import cpu
-
+    cpu = _kernels()
     moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype) if scratch is None else scratch.of_first(count)
     group.moments = moments
     group.gram_index = indices(count)[0]
     if spread is not None:
         moments.set_weight_range(spread)
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
+    group.is_whole = finite and spread is None and samples.lengths is None
     if not finite and not control.cancel[0]:
         _find_invalid(problem, group, control, at_once)
+
+
+@functools.cache  # the import takes 1 µs where it is done
+def _kernels() -> Any:
+    """The kernels of the CPU; they import Numba, which the references may do without."""
+    from ..kernels import cpu
+
+    return cpu
 
 
 def at_once(tasks: Iterable[Task]) -> None:
@@ -103,8 +112,7 @@ def compress_groups(
         for first in range(0, order.n_pairs, plan.pairs_per_group):
             yield _compress_rows(problem, order, first, min(first + plan.pairs_per_group, order.n_pairs), control, go)
         return
-    from ..kernels import cpu
-
+    cpu = _kernels()
     # of the last group: (range of its Gram matrices, their samples, which are invalid, moments)
     before: tuple[tuple[int, int], Samples, np.ndarray, Any] | None = None
     for first in starts:
@@ -152,8 +160,7 @@ def compress_groups(
 
 def _compress_rows(problem: GroupProblem, order: FitOrder, first: int, stop: int, control: Control, go: Run) -> Group:
     """Groups first … stop-1 of the rows of a table, of unlike sizes, compressed by many tasks."""
-    from ..kernels import cpu
-
+    cpu = _kernels()
     group, count = gather_group(problem, order, first, stop), stop - first
     group.moments = moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype)
     group.gram_index = np.arange(count, dtype=np.int64)
@@ -174,19 +181,13 @@ def _leave_out_weightless(problem: Problem, group: Group, control: Control, find
     """
     if problem.weights is None:
         return None
-    find_kept = find_kept or _of_the_cpu()
+    find_kept = find_kept or _kernels().find_kept
     faults, spread = find_kept(group.samples, problem.nan_policy == "omit", False, control.cancel)
     if (faults == NEGATIVE).any():
         raise NegativeWeightError
     group.invalid |= faults == NOT_FINITE
     _refuse(problem, group.invalid)
     return spread
-
-
-def _of_the_cpu() -> FindKept:
-    from ..kernels import cpu
-
-    return cpu.find_kept
 
 
 def _find_missing(problem: Problem, group: Group, control: Control, find_kept: FindKept | None) -> None:
@@ -196,7 +197,7 @@ def _find_missing(problem: Problem, group: Group, control: Control, find_kept: F
     """
     omit = problem.nan_policy == "omit"
     seen = group.samples if omit else replace(group.samples, n_used=group.samples.n_used.copy())
-    (find_kept or _of_the_cpu())(seen, omit, True, control.cancel)
+    (find_kept or _kernels().find_kept)(seen, omit, True, control.cancel)
     if not omit and not control.cancel[0]:
         group.invalid |= seen.n_used < group.samples.n_used
         _refuse(problem, group.invalid)
@@ -230,8 +231,7 @@ Found = dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 def _compress_without_missing(problem: Problem, samples: Samples, wrong: np.ndarray, control: Control, go: Run) -> tuple[Any, Found]:
     """(moments, lists of kept samples) of the pairs with the numbers `wrong`."""
-    from ..kernels import cpu
-
+    cpu = _kernels()
     again = cpu.Moments.empty(len(wrong), len(wrong), problem.n_parameters, problem.dtype)
     found: Found = {}
 
@@ -253,8 +253,7 @@ def _compress_without_missing(problem: Problem, samples: Samples, wrong: np.ndar
 
 def _replace_moments(group: Group, wrong: np.ndarray, again: Any) -> None:
     """Give the pairs `wrong` new records; Gram records are appended, as the old may be shared."""
-    from ..kernels import cpu
-
+    cpu = _kernels()
     moments = group.moments
     group.moments = cpu.Moments(
         np.concatenate([moments.gram, again.gram]),
@@ -300,8 +299,7 @@ def _compress(
     exponents, weighing: (items, D + 1) and (items, …), as in kernels/cpu/records.py. shift (items,
     D + 1): what is subtracted from the columns first.
     """
-    from ..kernels import cpu
-
+    cpu = _kernels()
     n, size, count = problem.n_samples, problem.n_parameters, len(samples.n_used)
     length = cpu.RANGE
     while -(-n // length) * 8 * (size + 1) * (size + 4) > MOMENTS_BYTES and length < n:
@@ -358,8 +356,7 @@ def compress_shifted(problem: Problem, group: Group, pairs: np.ndarray, shift: n
 
     It is work within a task.
     """
-    from ..kernels import cpu
-
+    cpu = _kernels()
     moments = cpu.Moments.empty(len(pairs), len(pairs), problem.n_parameters, problem.dtype)
     moments.weighing[:] = group.moments.weighing[group.gram_index[pairs]]
     samples = select(group.samples, pairs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from contextvars import copy_context
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -22,11 +21,9 @@ def run(job: Job) -> None:
     A runner is a module of this folder with a function `run(job, control, go)`, named by the
     backend's row. `go` runs tasks in the planned threads; `control` has the flag that ends them.
     """
-    if job.recalled:
-        copy_context().run(_run, job)  # who hears what kernels say is forgotten with the copy, wherever Ctrl-C falls
-        return
-    set_ieee_mode()  # what was loaded or called since the call began may have changed it
-    quietly(_run, job)
+    if not job.recalled:
+        set_ieee_mode()  # what was loaded or called since the call began may have changed it
+    quietly(_run, job)  # in a context that ends with it: who hears what kernels say is forgotten wherever Ctrl-C falls
 
 
 def run_call(job: Job, function: str, arguments: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ Importing this imports Numba, so `fastgd` does it when the first fit runs.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
@@ -299,12 +300,12 @@ def least_values(chunk: Chunk, fits: np.ndarray, moments: Moments, gram_index, t
 
 def solve(
     moments: Moments, gram_index, target_index, decay, places, of_the_sum: bool, w, loss, condition, rank, algorithm, cancel, progress,
-    shift=None,
-) -> None:  # fmt: skip
-    """Write minimisers from moments. Arguments as in solving.solve."""
-    _solve(
+    most: float = math.inf, shift=None,
+) -> int:  # fmt: skip
+    """Write minimisers from moments, and count the settled. Arguments as in solving.solve."""
+    return _solve(
         moments.gram, moments.gram_exponents, gram_index, moments.target, moments.exponents, target_index, decay, places, moments.weighing,
-        of_the_sum, _NO_SHIFT if shift is None else shift, w, loss, condition, rank, algorithm, cancel, progress,
+        of_the_sum, most, _NO_SHIFT if shift is None else shift, w, loss, condition, rank, algorithm, cancel, progress,
     )  # fmt: skip
 
 

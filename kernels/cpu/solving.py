@@ -9,9 +9,9 @@
    the caller.
 3. Moments of float32 data have no low parts; theirs are zeros here, and one kernel serves both
    dtypes.
-4. Fits of few parameters are solved 32 at a time (closed_form/pack.py); what these leave, larger
-   fits, and fits of shifted columns are solved one by one (closed_form/one_fit.py). The bits are
-   the same.
+4. Fits of few parameters are solved 32 at a time (closed_form/pack.py); what these leave, a few
+   fits, larger ones, and fits of shifted columns are solved one by one (closed_form/one_fit.py).
+   The bits are the same.
 """
 
 from __future__ import annotations
@@ -36,10 +36,13 @@ from .closed_form.shifted import MOST_SHIFTED, condition_unshifted, unshift
 from .descent.evaluate import evaluate_moments, evaluate_moments_doubled
 from .moments.stack import W_EXPONENT, W_HIGH, W_LOW
 from .simd.addresses import address, keep_alive
-from .simd.compiling import kernel, part
+from .simd.compiling import inlined, kernel, part
 from .simd.double_double import pow2, scale
 from .simd.lanes import LANES
 from .simd.scalars import raised
+
+LARGE = 2.0**127  # what is at most as large stays finite as a float32
+FEWEST = 5  # fits that are solved 32 at a time; fewer one by one
 
 
 @part
@@ -65,9 +68,18 @@ def _solve_in_packs(size, moments, results, n_fits, left, cancel, progress):
     return n_left
 
 
+@inlined
+def _are_at_most(size, values):
+    """Whether no |value| is larger, nor NaN."""
+    for j in range(len(values)):
+        if not abs(values[j]) <= size:
+            return False
+    return True
+
+
 @kernel
 def solve(
-    gram, gram_exponents, gram_index, target, exponents, target_index, decay, places, weighing, reduction_sum, shift,
+    gram, gram_exponents, gram_index, target, exponents, target_index, decay, places, weighing, reduction_sum, most, shift,
     w, loss, condition, rank, algorithm, cancel, progress,
 ):  # fmt: skip
     """Minimisers of fits whose moments, as `compress` writes them, are finite.
@@ -77,7 +89,8 @@ def solve(
     row of the outputs: w (…, D), loss, condition (…,) float64, rank (…,) int64; algorithm (…,)
     int8: MOMENTS, or LSTSQ where the moments do not suffice (then nothing else is written). shift
     (records of target, D + 1): what was subtracted from the columns and from y before the moments,
-    with an intercept and without a decay; of length 0 where nothing was.
+    with an intercept and without a decay; of length 0 where nothing was. Returns how many fits are
+    settled: of full rank, their condition at most `most`, and no |w| and loss above LARGE.
     """
     size, n_fits = w.shape[1], len(places)
     single = gram.shape[1] == 1
@@ -85,7 +98,7 @@ def solve(
     for f in range(n_fits):
         algorithm[places[f]] = LSTSQ
     n_left = n_fits
-    if size <= MOST_PACKED and len(shift) == 0:
+    if n_fits >= FEWEST and size <= MOST_PACKED and len(shift) == 0:
         records = SolveRecords(
             address(gram), address(gram_exponents), address(gram_index), address(target), address(exponents), address(target_index),
             address(weighing), address(decay), not single, reduction_sum,
@@ -163,4 +176,10 @@ def solve(
         algorithm[place] = MOMENTS
         progress[0] += 1
     keep_alive((gram, gram_exponents, gram_index, target, exponents, target_index, weighing, decay))
+    settled = 0
+    for f in range(n_fits):
+        place = places[f]
+        if algorithm[place] == MOMENTS and rank[place] == size and condition[place] <= most and loss[place] <= LARGE:
+            settled += _are_at_most(LARGE, w[place])
     keep_alive((places, w, loss, condition, rank))
+    return settled

@@ -48,6 +48,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/running/compressing_groups.py": "tests/fit/test_unlike_sizes.py",
     "fastgd/stabilizing.py": "tests/fit/test_stability.py",
     "fastgd/input/statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/planning/solve_job.py": "tests/planning/test_like_solutions.py",
     "fastgd/planning/statistics_job.py": "tests/fit/test_statistics.py",
     "fastgd/results/special.py": "tests/fit/test_statistics.py",
     "fastgd/results/statistics.py": "tests/fit/test_statistics.py",

@@ -8,7 +8,7 @@ AGREEMENT = ("tests/promises/test_agreement.py",)
 BITS = ("tests/kernels/cpu/test_bits.py", "tests/kernels/cpu/test_bits_extremes.py")
 WEIGHTS = ("tests/fit/test_weights.py",)
 OMIT = ("tests/fit/test_omit.py",)
-SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
+SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py", "tests/planning/test_like_solutions.py")
 OFFSETS = ("tests/fit/test_solving_offsets.py",)
 ONE_FIT, SOLVE_PACK = "kernels/cpu/closed_form/one_fit.py", "kernels/cpu/closed_form/pack.py"
 RULES = ("tests/fit/test_rules.py",)
@@ -191,6 +191,9 @@ CPU_DEFECTS = (
     Defect(
         "pack: a lane is accepted by its neighbour", "kernels/cpu/solving.py", "solved >> lane & 1", "solved >> (lane ^ 1) & 1", OFFSETS
     ),
+    Defect("solve: a fit of low rank is settled", "kernels/cpu/solving.py", "rank[place] == size and ", "", SOLVE),
+    Defect("solve: an ill-conditioned fit is settled", "kernels/cpu/solving.py", "condition[place] <= most and ", "", SOLVE),
+    Defect("solve: what no float32 holds is settled", "kernels/cpu/solving.py", "_are_at_most(LARGE, w[place])", "1", SOLVE),
     Defect("pack: a column of zeros counts in the rank", SOLVE_PACK, "rank += diagonal != 0.0 or penalty != 0.0", "rank += 1", OFFSETS),
     Defect("a column of zeros is not dropped", ONE_FIT, "                high = 1.0\n", "                high = 0.0\n", OFFSETS),
     Defect(

@@ -109,6 +109,20 @@ FASTGD_DEFECTS = (
         MISSING,
     ),
     Defect(
+        "solve: fits that a checkpoint has are settled",
+        "fastgd/running/least_squares.py",
+        "job.settled = control.store is None and not job.standardize",
+        "job.settled = not job.standardize",
+        ("tests/running/test_storing.py::test_results_go_on_from_what_is_there",),
+    ),
+    Defect(
+        "solve: standardised fits are settled",
+        "fastgd/running/least_squares.py",
+        "job.settled = control.store is None and not job.standardize",
+        "job.settled = control.store is None",
+        ("tests/fit/test_standardize_solve.py", "tests/planning/test_like_solutions.py"),
+    ),
+    Defect(
         "options: 0.0 and -0.0 are one",
         "fastgd/planning/options.py",
         "tuple([math.copysign(1.0, value) for value in values if type(value) is float])",

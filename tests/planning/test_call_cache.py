@@ -9,6 +9,7 @@ import gc
 import pickle
 import threading
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import fastgd
 from fastgd.kernels import cpu
 from fastgd.planning import call_cache
 from tests.support.against_arbiter import same_bits
+from tests.support.like_calls import arrays_of, close_the_long_way, make_data, parts_of
 
 OPTIONS = [
     {"lr": 0.05},
@@ -32,9 +34,10 @@ OPTIONS = [
 ]
 
 
-def make_data(seed, shape=(40, 2), dtype="float32"):
-    rng = np.random.default_rng(seed)
-    return rng.standard_normal(shape).astype(dtype), rng.standard_normal(shape[:-1]).astype(dtype)
+@pytest.fixture
+def only_short(monkeypatch):
+    """From when it is called on: the long way is closed."""
+    return partial(close_the_long_way, monkeypatch)
 
 
 def same(a, b):
@@ -48,19 +51,6 @@ def same(a, b):
     return words and all(same_bits(np.asarray(x), np.asarray(y)) for x, y in parts) and type(a.status) is type(b.status)
 
 
-@pytest.fixture
-def only_short(monkeypatch):
-    """From when it is called on: the long way is closed."""
-
-    def close():
-        def read(*args, **options):
-            raise AssertionError("the long way was taken")
-
-        monkeypatch.setattr("fastgd.data.problem.Problem.read", read)
-
-    return close
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(40, 2), (3, 25, 1)])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -71,31 +61,6 @@ def test_a_like_call_has_the_bits_of_the_long_way(options, shape, dtype, only_sh
     fastgd.fit(*make_data(0, shape, dtype), **options)
     only_short()
     assert same(fastgd.fit(*other, **options), want)
-
-
-def parts_of(value, name=""):
-    """(name, type, what of it a user could tell) of a result and of all that it holds."""
-    if dataclasses.is_dataclass(value):
-        yield name, type(value), tuple(vars(value))
-        for part, inside in vars(value).items():
-            yield from parts_of(inside, f"{name}.{part}")
-    elif isinstance(value, np.ndarray):
-        strides = value.strides if value.size else None  # of nothing they mean nothing
-        yield name, type(value), (value.dtype, value.shape, strides, value.flags.writeable, value.tobytes())
-    elif isinstance(value, np.generic):
-        yield name, type(value), (value.dtype, value.tobytes())
-    else:
-        yield name, type(value), value
-
-
-def arrays_of(result):
-    """All arrays of a result, by name; one that stands at two places counts once."""
-    found = {}
-    for owner in (result, result.state, result.history):
-        for name, value in vars(owner).items() if owner is not None else ():
-            if isinstance(value, np.ndarray) and not any(value is other for other in found.values()):
-                found[f"{type(owner).__name__}.{name}"] = value
-    return found
 
 
 @pytest.mark.parametrize("shape", [(40, 2), (40,), (3, 25, 1), (1, 25, 2), (2, 3, 20, 2)])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.data.fit_order import FitOrder
 from fastgd.kernels.chunk import LSTSQ, MOMENTS
 from fastgd.running import minimisers, samples
 from fastgd.running.minimisers import LastMatrices, Minimisers, minimise
@@ -19,7 +20,7 @@ from tests.support.jobs import numbers
 
 def group_of(X, y, **options):
     """(problem, group with moments) of a call of `solve`."""
-    from fastgd.planning.job import prepare_solve
+    from fastgd.planning.solve_job import prepare_solve
 
     given = {name: parameter.default for name, parameter in inspect.signature(fastgd.solve).parameters.items()}
     job = prepare_solve(given | {"X": X, "y": y} | options)
@@ -131,7 +132,7 @@ def test_long_fits_of_few_targets_are_solved_with_their_own_x(monkeypatch):
 
 
 def test_only_who_needs_the_same_matrices_waits():
-    last, made = LastMatrices(), []
+    last, made, a, b = LastMatrices(FitOrder.of((2,), (2,), (2,)), (2,)), [], np.array([0]), np.array([1])
     begun, go_on = threading.Event(), threading.Event()
 
     def slowly():
@@ -139,14 +140,14 @@ def test_only_who_needs_the_same_matrices_waits():
         assert go_on.wait(30)
         return "of a"
 
-    threads = [threading.Thread(target=lambda: made.append(last.find((0, 0.0), slowly)))]
+    threads = [threading.Thread(target=lambda: made.append(last.find(a, 0.0, slowly)))]
     threads[0].start()
     assert begun.wait(30)
-    threads.append(threading.Thread(target=lambda: made.append(last.find((0, 0.0), lambda: "a second time"))))
+    threads.append(threading.Thread(target=lambda: made.append(last.find(a, 0.0, lambda: "a second time"))))
     threads[1].start()
     threads[1].join(0.2)
     assert threads[1].is_alive()
-    others = [threading.Thread(target=lambda: made.append(last.find((1, 0.0), lambda: "of b")))]
+    others = [threading.Thread(target=lambda: made.append(last.find(b, 0.0, lambda: "of b")))]
     others[0].start()
     others[0].join(30)
     assert made == ["of b"]
@@ -154,7 +155,7 @@ def test_only_who_needs_the_same_matrices_waits():
     for thread in threads:
         thread.join(30)
     assert made == ["of b", "of a", "of a"]
-    assert last.find((1, 0.0), lambda: "again") == "of b"
+    assert last.find(b, 0.0, lambda: "again") == "of b"
 
 
 @pytest.mark.parametrize("n", [2, 5])

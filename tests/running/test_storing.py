@@ -176,6 +176,7 @@ def lose_some(folder):
 
 WEIGHTED = {"X": X, "y": Y, "sample_weight": np.abs(Y) + 0.5}
 SHARED = {"X": X[0], "y": Y, "weight_decay": np.geomspace(0.1, 1.0, 5)[:, None]}
+COLLINEAR = np.where(np.arange(len(X))[:, None, None] % 3 == 0, X[..., :1], X)
 LABELS = RNG.integers(0, 40, 2700)
 ROWS = {"X": X.reshape(2700, 2), "y": Y.reshape(2700)}
 CALLS = {
@@ -195,6 +196,7 @@ CALLS = {
     "groups": lambda **given: fastgd.fit_groups(**ROWS, groups=LABELS, lr=0.01, epochs=20, stats=True, intercept=True, **given),
     "groups, solved": lambda **given: fastgd.solve_groups(**ROWS, groups=LABELS, stats=True, **given),
     "solved": lambda **given: fastgd.solve(X, Y, intercept=True, stats=True, **given),
+    "solved, a third is collinear": lambda **given: fastgd.solve(COLLINEAR, Y, intercept=True, **given),
     "solved, shared data": lambda **given: fastgd.solve(**SHARED, intercept=True, **given),
     "solved, ridge, standardized": lambda **given: fastgd.solve(**WEIGHTED, ridge=0.1, standardize=True, intercept=True, **given),
     "solved by samples": lambda **given: fastgd.solve(X[:, :2], Y[:, :2], intercept=True, **given),
