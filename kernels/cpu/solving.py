@@ -49,6 +49,8 @@ FEWEST = 5  # fits that are solved 32 at a time; fewer one by one
 def _solve_in_packs(size, moments, results, n_fits, left, cancel, progress):
     """Solve fits 32 at a time; returns how many are left, whose numbers are written to `left`."""
     arrays, ranks, fits = make_scratch(size, moments.doubled), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+    kept = np.zeros(3, np.int64)
+    kept[0] = -1
     scratch = addresses_of(arrays)
     n_left = 0
     for first in range(0, n_fits, LANES):
@@ -57,14 +59,14 @@ def _solve_in_packs(size, moments, results, n_fits, left, cancel, progress):
         count = min(LANES, n_fits - first)
         for lane in range(count):
             fits[lane] = first + lane
-        solved = solve_pack(address(fits), count, size, moments, address(ranks), scratch, results)
+        solved = solve_pack(address(fits), count, size, moments, address(ranks), address(kept), scratch, results)
         for lane in range(count):
             if solved >> lane & 1:
                 progress[0] += 1
             else:
                 left[n_left] = first + lane
                 n_left += 1
-    keep_alive((arrays, ranks, fits))
+    keep_alive((arrays, ranks, fits, kept))
     return n_left
 
 

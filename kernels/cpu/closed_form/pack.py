@@ -6,6 +6,8 @@
 2. Matrices are packed by columns as in a record: entry (i, j), i ≤ j, is at j(j+1)/2 + i; row j of
    a factor L stands where column j of the matrix does.
 3. Lanes beyond the number of fits hold the first fit again, so that no lane computes on rubbish.
+4. A pack of one Gram matrix and one decay leaves A and its factor to the next pack, which uses them
+   where it has the same two: targets on one X.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ class SolveScratch(NamedTuple):
     z: Any  # D rows
     low_z: Any
     x: Any  # D rows: a correction; a column of L⁻¹
+    condition: Any  # 1 row: the condition
     powers: Any  # 2 · D powers of two for A, D for b, 2 · D for w
 
 
@@ -97,7 +100,8 @@ def make_scratch(size, doubled):
         new_zeros((wide + LANES) * low, np.float64), new_zeros(wide, np.float64), new_zeros(wide, np.float64),
         new_zeros(5 * wide * low, np.float64), new_zeros(N_CONSTANTS * LANES, np.float64), new_zeros(entries, np.float64),
         new_zeros(entries, np.float64), new_zeros(entries, np.float64), new_zeros(wide, np.float64), new_zeros(wide, np.float64),
-        new_zeros(wide, np.float64), new_zeros(wide, np.float64), new_zeros(wide, np.float64), new_zeros(5 * wide, np.float64),
+        new_zeros(wide, np.float64), new_zeros(wide, np.float64), new_zeros(wide, np.float64), new_zeros(LANES, np.float64),
+        new_zeros(5 * wide, np.float64),
     )  # fmt: skip
 
 
@@ -108,25 +112,29 @@ def addresses_of(arrays):
         address(arrays.grams), address(arrays.low_grams), address(arrays.targets), address(arrays.low_targets), address(arrays.w),
         address(arrays.gradient), address(arrays.scales), address(arrays.constants), address(arrays.matrix), address(arrays.low_matrix),
         address(arrays.factor), address(arrays.right), address(arrays.low_right), address(arrays.z), address(arrays.low_z),
-        address(arrays.x), address(arrays.powers),
+        address(arrays.x), address(arrays.condition), address(arrays.powers),
     )  # fmt: skip
 
 
 @part
-def _load_lane(lane, f, size, moments, scratch):
-    """Fill a lane with the moments of fit f and its powers of two; returns its rank."""
+def _load_lane(lane, f, size, moments, again, scratch):
+    """Fill a lane with the moments of fit f and its powers of two; returns its rank.
+
+    again: the lane has its Gram matrix.
+    """
     entries, wide = size * (size + 1) // 2, size * LANES
     planes = 2 if moments.doubled else 1
     g, record = count_at(moments.gram_index, f), count_at(moments.target_index, f)
     gram, target = further(moments.gram, g * planes * entries), further(moments.target, record * planes * (size + 1))
     columns, exponents = further(moments.gram_exponents, g * (size + 1)), further(moments.exponents, record * (size + 1))
     weighing, powers = further(moments.weighing, g * 4), scratch.powers
-    for entry in range(entries):
+    n_copied = 0 if again else entries
+    for entry in range(n_copied):
         move(gram, entry, scratch.grams, entry * LANES + lane)
     for entry in range(size + 1):
         move(target, entry, scratch.targets, entry * LANES + lane)
     if moments.doubled:
-        for entry in range(entries):
+        for entry in range(n_copied):
             move(gram, entries + entry, scratch.low_grams, entry * LANES + lane)
         for entry in range(size + 1):
             move(target, size + 1 + entry, scratch.low_targets, entry * LANES + lane)
@@ -168,9 +176,19 @@ def _scaled(value, powers, j, wide):
     return multiply(multiply(value, load(powers, j * LANES)), load(powers, wide + j * LANES))
 
 
+@inlined
+def _scale_target(size, doubled, scratch):
+    """Fill b of every lane from the moments."""
+    for j in range(size):
+        by = load(scratch.powers, 2 * size * LANES + j * LANES)
+        store(scratch.right, j * LANES, multiply(load(scratch.targets, j * LANES), by))
+        if doubled:
+            store(scratch.low_right, j * LANES, multiply(load(scratch.low_targets, j * LANES), by))
+
+
 @part
 def _scale(fits, count, size, moments, scratch):
-    """Fill A and b of every lane from the moments; returns whether A has low parts."""
+    """Fill A of every lane from the moments; returns whether it has low parts."""
     powers, wide = scratch.powers, size * LANES
     zero, one = fill(0.0), fill(1.0)
     for j in range(size):
@@ -184,10 +202,6 @@ def _scale(fits, count, size, moments, scratch):
                 store(scratch.low_matrix, at, _scaled(_scaled(load(scratch.low_grams, at), powers, i, wide), powers, j, wide))
             elif i == j:
                 store(scratch.low_matrix, at, zero)  # λ may have left something
-        by = load(powers, 2 * wide + j * LANES)
-        store(scratch.right, j * LANES, multiply(load(scratch.targets, j * LANES), by))
-        if moments.doubled:
-            store(scratch.low_right, j * LANES, multiply(load(scratch.low_targets, j * LANES), by))
     has_low = moments.doubled
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
@@ -236,7 +250,7 @@ def _factor(size, scratch):
 
 @part
 def _accept(size, limit, scratch):
-    """The lanes whose D · Σ v_j is at most the limit; the largest v_j goes to row FACTOR."""
+    """The lanes whose D · Σ v_j is at most the limit; writes √v_j of the largest v_j, or 1."""
     matrix, factor, inverse = scratch.matrix, scratch.factor, scratch.x
     total, largest = fill(0.0), fill(0.0)
     for j in range(size):
@@ -252,7 +266,8 @@ def _accept(size, limit, scratch):
         square = multiply(square, load(matrix, (j * (j + 1) // 2 + j) * LANES))
         total = add(total, square)
         largest = choose(below(largest, square), square, largest)
-    store(scratch.constants, FACTOR * LANES, largest)
+    condition = root(largest)
+    store(scratch.condition, 0, choose(below(condition, fill(1.0)), fill(1.0), condition))
     return as_bits(at_most(multiply(total, fill(float(size))), fill(limit)))
 
 
@@ -330,8 +345,6 @@ def _refine(size, doubled, has_low, lanes, scratch):
 def _write(fits, count, size, moments, lanes, ranks, scratch, results):
     """Write the results of these lanes; returns how many fits they are."""
     constants, wide = scratch.constants, size * LANES
-    condition = root(load(constants, FACTOR * LANES))
-    store(scratch.x, 0, choose(below(condition, fill(1.0)), fill(1.0), condition))
     store(constants, FACTOR * LANES, fill(1.0))
     store(constants, LOW_FACTOR * LANES, fill(0.0))
     of_w = further(scratch.powers, 3 * wide)
@@ -352,23 +365,39 @@ def _write(fits, count, size, moments, lanes, ranks, scratch, results):
         for j in range(size):
             move(scratch.w, j * LANES + lane, results.w, place * size + j)
         put(results.loss, place, get(scratch.z, lane) if get(scratch.targets, wide + lane) != 0.0 else 0.0)
-        move(scratch.x, lane, results.condition, place)
+        move(scratch.condition, lane, results.condition, place)
         put(results.rank, place, np.int64(count_at(ranks, lane)))
         done += 1
     return done
 
 
+@inlined
+def _is_of(f, other, moments):
+    """Whether two fits have one Gram matrix and one decay."""
+    same = count_at(moments.gram_index, f) == count_at(moments.gram_index, other)
+    return same and get(moments.decay, f) == get(moments.decay, other)
+
+
 @part
-def solve_pack(fits, count, size, moments, ranks, scratch, results):
+def solve_pack(fits, count, size, moments, ranks, kept, scratch, results):
     """Solve the fits with the numbers fits[0 … count-1]; returns the mask of those that are solved.
 
-    ranks: scratch of LANES integers.
+    ranks: scratch of LANES integers. kept: three integers: a fit whose A and factor are in all
+    lanes, or −1; the lanes whose factor was accepted; whether A has low parts.
     """
+    first, before = count_at(fits, 0), count_at(kept, 0)
+    alike = True
+    for lane in range(1, count):
+        alike = alike and _is_of(count_at(fits, lane), first, moments)
+    again = alike and before >= 0 and _is_of(first, before, moments)
     for lane in range(LANES):
-        put(ranks, lane, np.int64(_load_lane(lane, count_at(fits, lane if lane < count else 0), size, moments, scratch)))
-    has_low = _scale(fits, count, size, moments, scratch)
-    lanes = _factor(size, scratch) & ((1 << count) - 1)
-    lanes &= _accept(size, MOST_REFINED if moments.doubled else MOST_SINGLE, scratch)
+        put(ranks, lane, np.int64(_load_lane(lane, count_at(fits, lane if lane < count else 0), size, moments, again, scratch)))
+    _scale_target(size, moments.doubled, scratch)
+    if not again:
+        put(kept, 0, np.int64(first if alike else -1))
+        put(kept, 2, np.int64(_scale(fits, count, size, moments, scratch)))
+        put(kept, 1, np.int64(_factor(size, scratch) & _accept(size, MOST_REFINED if moments.doubled else MOST_SINGLE, scratch)))
+    lanes, has_low = count_at(kept, 1) & ((1 << count) - 1), count_at(kept, 2) != 0
     if lanes:
         lanes = _refine(size, moments.doubled, has_low, lanes, scratch)
         _write(fits, count, size, moments, lanes, ranks, scratch, results)
