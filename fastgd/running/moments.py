@@ -289,6 +289,19 @@ def _refuse(problem: Problem, invalid: np.ndarray) -> None:
         raise NonFiniteDataError
 
 
+def _length_of_part(problem: Problem) -> int:
+    """How many samples of a fit are one part, whose moments are made by themselves, then joined."""
+    n, size, length = problem.n_samples, problem.n_parameters, _kernels().RANGE
+    while -(-n // length) * 8 * (size + 1) * (size + 4) > MOMENTS_BYTES and length < n:
+        length *= 2
+    return length
+
+
+def parts_of_moments(problem: Problem) -> set[str]:
+    """The kernels that make moments, as keys of compile_ahead.NEEDED."""
+    return {"moments", "join"} if problem.n_samples > _length_of_part(problem) else {"moments"}
+
+
 def _compress(
     problem: Problem, samples: Samples, gram: np.ndarray, target: np.ndarray, exponents: np.ndarray, weighing: np.ndarray,
     control: Control, go: Run, shift: np.ndarray | None = None,
@@ -301,9 +314,7 @@ def _compress(
     """
     cpu = _kernels()
     n, size, count = problem.n_samples, problem.n_parameters, len(samples.n_used)
-    length = cpu.RANGE
-    while -(-n // length) * 8 * (size + 1) * (size + 4) > MOMENTS_BYTES and length < n:
-        length *= 2
+    length = cpu.RANGE if n <= cpu.RANGE else _length_of_part(problem)
     starts = np.arange(0, n, length, dtype=np.int64)
     parts = len(starts)
     items_per_task = _fits_per_task(min(n, length), size)
