@@ -100,7 +100,7 @@ def with_numpy_arrays(value: Any) -> Any:
     """A copy of a dataclass with all arrays, nested ones too, as NumPy's; itself if they are."""
     changed = {}
     for field in fields(value):
-        old = getattr(value, field.name)
+        old = vars(value).get(field.name)
         new = old
         if is_dataclass(old):
             new = with_numpy_arrays(old)

@@ -31,8 +31,8 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     names = WRITTEN + (STANDARD if job.standardize else ()) + (("initial_excess", "excess") if job.measured else ())
     written = {**NOTHING, **{name: slices[name] for name in names}}
     if job.measured:  # least_values.py fills these; packs do of fits that they hand over; the CUDA kernels have their own
-        measures = np.empty((3, 0 if job.plan.backend.takes_device_data else stop - first))
-        written["penalty"], written["least"], written["allowance"] = measures
+        count = 0 if job.plan.backend.takes_device_data else stop - first
+        written["penalty"], written["least"], written["allowance"] = np.empty(count), np.empty(count), np.empty(count)
     chunk = Chunk(
         samples.X, samples.y, samples.x_index, samples.y_index, samples.weights, samples.weight_index, samples.kept, samples.kept_index,
         slices["n_used"],

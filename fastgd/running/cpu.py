@@ -20,7 +20,7 @@ from ..planning.job import FitJob
 from ..planning.plan import PACK, PIECE_NS
 from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
-from .explaining import explain, explain_later, looked_at
+from .explaining import explain, explain_later, looked_at, note
 from .groups import Group, gather_group, spread, take_scratch
 from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups, parts_of_moments
@@ -123,14 +123,13 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
         return False
     if not cpu.runs_single_feature(samples):
         return False
-    chunk = make_chunk(job, samples, first, stop)
-    grams = cpu.descend_single_feature(
-        chunk, job.least_needed, control.cancel, counter, _is_plain(job), looked_at(job, first, stop) - first
-    )
+    chunk, noted = make_chunk(job, samples, first, stop), looked_at(job, first, stop)
+    grams = cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter, _is_plain(job), noted - first if first else noted)
     if grams is None:
         return False
     job.buffers.scatter(first, stop, chunk)  # no fit has too few samples
-    explain(job, group, first, stop, grams)
+    if len(noted):
+        note(job, (noted, grams, None, problem.n_samples))
     return True
 
 

@@ -137,6 +137,13 @@ FASTGD_DEFECTS = (
         ("tests/planning/test_options.py",),
     ),
     Defect(
+        "ends: a sweep looks for what explains them",
+        "fastgd/input/arrays.py",
+        "vars(value).get(field.name)",
+        "getattr(value, field.name)",
+        ("tests/running/test_explaining.py",),
+    ),
+    Defect(
         "ends: what tasks noted is never looked at",
         "fastgd/running/cpu.py",
         "    explain_later(job)\n",

@@ -50,8 +50,8 @@ STOPPING_DEFECTS = (
     Defect(
         "F*: without the penalty, float64",
         LEAST,
-        "            put(scratch.entries, entry, high)\n            put(scratch.low_entries, entry, low)",
-        "            put(scratch.low_entries, entry, low)",
+        "            put(scratch.moments, entry, high)\n            put(scratch.low_moments, entry, low)",
+        "            put(scratch.low_moments, entry, low)",
         CONVERGED,
     ),
     Defect("the objective without the penalty", OBJECTIVE, "if penalty != 0.0:", "if penalty < 0.0:", LEAST_VALUES),
@@ -60,6 +60,14 @@ STOPPING_DEFECTS = (
         LEAST,
         "ALIASED, REGULAR = 2.0**-48, 2.0**-40",
         "ALIASED, REGULAR = -1.0, -1.0",
+        LEAST_VALUES,
+    ),
+    Defect("F*: of the second column on, the moments as they were", LEAST, "        source = entries\n", "", LEAST_VALUES),
+    Defect(
+        "F*: of the second column on, the moments as they were, float64",
+        LEAST,
+        "        source, low_source = entries, low_entries\n",
+        "",
         LEAST_VALUES,
     ),
     Defect(

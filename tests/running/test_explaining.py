@@ -18,6 +18,7 @@ from fastgd.planning.explained import spread_over
 from fastgd.results.curvatures import Curvatures
 from fastgd.results.distances import distances
 from fastgd.results.summary import _ends
+from fastgd.running import explaining
 from tests.support.saved_files import same
 
 rng = np.random.default_rng(8)
@@ -149,6 +150,16 @@ def test_a_result_holds_no_data_and_says_the_same_when_they_have_changed(d, dtyp
     data[...] = y[...] = 1.0
     for one in (copy.copy(result), pickle.loads(pickle.dumps(result)), result):
         assert same(one._curvatures, expected)
+
+
+def test_nothing_is_looked_for_before_somebody_asks(monkeypatch):
+    """A sweep, which tells nothing of it, never does."""
+    asked = []
+    monkeypatch.setattr(explaining, "_curvatures", lambda *noted: asked.append(noted))
+    options = {"grid": {"lr": [1e-5, 1e-4, 1.0]}, "epochs": 2, "progress": False}
+    found, result = fastgd.sweep(X[0], Y[0], **options), fastgd.fit(X[0], Y[0], lr=1e-5, epochs=2)
+    assert found.excess_loss.shape == (3,)
+    assert (result.excess_loss, asked) == (found.excess_loss[0], [])
 
 
 def test_threads_ask_one_result_at_a_time():

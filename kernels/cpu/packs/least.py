@@ -24,14 +24,7 @@ from ..simd.lanes import LANES, add, divide, fill, fma, load, multiply, negate, 
 from ..simd.masks import as_bits, at_most, below, both, choose
 from ..simd.scalars import get, move, put, raised
 from .gradient import divide_exactly
-
-# Rows of `constants`, LANES numbers each.
-WEIGHT, SQUARES = 0, 1  # W and the high part of yᵀy
-SCALE_Y = 2  # 2^k_y; 1 for float32 data
-LEAST, ALLOWANCE = 3, 4  # what is computed: F* and ρ
-LAST = 5  # of the pack before, whose fits had one problem: 1 + its records (else 0), and the lanes in doubt
-OF_WEIGHT = 6  # 1 / W, of float32 data
-N_CONSTANTS = 7
+from .state import GOAL, LOSS_SCALE, MINIMUM, N_CONSTANTS, RECIPROCAL, TOTAL
 
 ALIASED, REGULAR = 2.0**-48, 2.0**-40  # shares of a diagonal entry that a pivot may have
 ALIASED_DOUBLED, REGULAR_DOUBLED = 2.0**-98, 2.0**-90
@@ -41,20 +34,21 @@ UNIT, UNIT_DOUBLED = 2.0**-51, 2.0**-100  # of the allowance
 class LeastScratch(NamedTuple):
     """Arrays or addresses. Rows of LANES float64."""
 
-    entries: Any  # (D+1)(D+2)/2 rows; of float64 data the high parts
-    low_entries: Any  # as many, of float64 data only
-    diagonal: Any  # D rows: the diagonal with the penalty, before the elimination
+    moments: Any  # (D+1)(D+2)/2 rows, with the penalty; of float64 data the high parts
+    low_moments: Any  # as many, of float64 data only
+    entries: Any  # as many: what the elimination leaves
+    low_entries: Any
     solution: Any  # D rows: the minimiser
-    constants: Any  # N_CONSTANTS rows
+    last: Any  # of the pack before, whose fits had one problem: 1 + its records (else 0), and the lanes in doubt
 
 
 @inlined
 def make_least_scratch(size, doubled):
     """New arrays for 32 fits of `size` parameters."""
-    entries, wide = (size + 1) * (size + 2) // 2 * LANES, size * LANES
+    entries, low = (size + 1) * (size + 2) // 2 * LANES, 1 if doubled else 0
     return LeastScratch(
-        new_zeros(entries, np.float64), new_zeros(entries * (1 if doubled else 0), np.float64), new_zeros(wide, np.float64),
-        new_zeros(wide, np.float64), new_zeros(N_CONSTANTS * LANES, np.float64),
+        new_zeros(entries, np.float64), new_zeros(entries * low, np.float64), new_zeros(entries, np.float64),
+        new_zeros(entries * low, np.float64), new_zeros(size * LANES, np.float64), new_zeros(3, np.float64),
     )  # fmt: skip
 
 
@@ -62,16 +56,23 @@ def make_least_scratch(size, doubled):
 def addresses_of_least(arrays):
     """The addresses of the arrays of a LeastScratch."""
     return LeastScratch(
-        address(arrays.entries), address(arrays.low_entries), address(arrays.diagonal), address(arrays.solution), address(arrays.constants)
-    )
+        address(arrays.moments), address(arrays.low_moments), address(arrays.entries), address(arrays.low_entries),
+        address(arrays.solution), address(arrays.last),
+    )  # fmt: skip
 
 
 @inlined
-def _find_allowance(size, unit, scratch):
-    """Fill the row ALLOWANCE from F*, the factors in the entries, and the diagonal."""
-    entries, solution, constants = scratch.entries, scratch.solution, scratch.constants
+def _diagonal(j):
+    """The row of diagonal entry j."""
+    return (j * (j + 1) // 2 + j) * LANES
+
+
+@inlined
+def _find_allowance(size, unit, moments, constants, scratch):
+    """Fill the row GOAL with ρ, from F* and the factors in the entries."""
+    entries, solution = scratch.entries, scratch.solution
     last = size * (size + 1) // 2
-    total = load(constants, SQUARES * LANES)
+    total = load(moments, _diagonal(size))
     for k in range(size - 1, -1, -1):
         w = load(entries, (last + k) * LANES)
         for j in range(k + 1, size):
@@ -79,42 +80,44 @@ def _find_allowance(size, unit, scratch):
         store(solution, k * LANES, w)
     for j in range(size):
         w = load(solution, j * LANES)
-        total = fma(multiply(w, w), load(scratch.diagonal, j * LANES), total)
-    up = load(constants, SCALE_Y * LANES)
-    noise = divide(multiply(fill(unit * float((size + 1) * (size + 1))), total), load(constants, WEIGHT * LANES))
+        total = fma(multiply(w, w), load(moments, _diagonal(j)), total)
+    up = load(constants, LOSS_SCALE * LANES)
+    noise = divide(multiply(fill(unit * float((size + 1) * (size + 1))), total), load(constants, TOTAL * LANES))
     noise = multiply(multiply(noise, up), up)
-    store(constants, ALLOWANCE * LANES, fma(fill(2.0**-52), load(constants, LEAST * LANES), noise))
+    store(constants, GOAL * LANES, fma(fill(2.0**-52), load(constants, MINIMUM * LANES), noise))
 
 
-@part
-def find_least(size, with_allowance, scratch):
-    """Fill the row LEAST and, if asked, ALLOWANCE: float32 data. Returns the lanes in doubt.
+@inlined
+def find_least(size, with_allowance, moments, constants, scratch):
+    """Fill the row MINIMUM and, if asked, GOAL with ρ: float32 data. Returns the lanes in doubt.
 
-    The diagonal has the penalty already. The entries are overwritten.
+    moments: with the penalty on the diagonal. constants: with the rows TOTAL, RECIPROCAL, and
+    LOSS_SCALE, as in state.py.
     """
-    entries, diagonal, constants = scratch.entries, scratch.diagonal, scratch.constants
+    entries = scratch.entries
     zero, one = fill(0.0), fill(1.0)
-    doubtful = 0
+    doubtful, source = 0, moments
     for k in range(size):
-        pivot, before = load(entries, (k * (k + 1) // 2 + k) * LANES), load(diagonal, k * LANES)
+        pivot, before = load(source, _diagonal(k)), load(moments, _diagonal(k))
         regular = below(multiply(fill(REGULAR), before), pivot)  # not where the diagonal is 0: there no pivot is positive
         aliased = as_bits(at_most(before, zero)) | as_bits(at_most(pivot, multiply(fill(ALIASED), before)))
         doubtful |= ~(as_bits(regular) | aliased)
         reciprocal = choose(regular, divide(one, choose(regular, pivot, one)), zero)
         for j in range(size, k, -1):  # from the last, so that a factor may take the place of its entry
             column = j * (j + 1) // 2
-            factor = multiply(load(entries, (column + k) * LANES), reciprocal)
+            factor = multiply(load(source, (column + k) * LANES), reciprocal)
             minus = negate(factor)
             for i in range(k + 1, j + 1):
                 entry = (column + i) * LANES
-                store(entries, entry, fma(minus, load(entries, (i * (i + 1) // 2 + k) * LANES), load(entries, entry)))
+                store(entries, entry, fma(minus, load(source, (i * (i + 1) // 2 + k) * LANES), load(source, entry)))
             if with_allowance:
                 store(entries, (column + k) * LANES, factor)
-    left = load(entries, (size * (size + 1) // 2 + size) * LANES)
+        source = entries
+    left = load(source, _diagonal(size))
     left = choose(below(left, zero), zero, left)
-    store(constants, LEAST * LANES, divide_exactly(left, load(constants, WEIGHT * LANES), load(constants, OF_WEIGHT * LANES)))
+    store(constants, MINIMUM * LANES, divide_exactly(left, load(constants, TOTAL * LANES), load(constants, RECIPROCAL * LANES)))
     if with_allowance:
-        _find_allowance(size, UNIT, scratch)
+        _find_allowance(size, UNIT, moments, constants, scratch)
     return doubtful
 
 
@@ -139,61 +142,56 @@ def _product(high, low, other, low_other):
 
 
 @part
-def find_least_doubled(size, with_allowance, scratch):
+def find_least_doubled(size, with_allowance, moments, low_moments, constants, scratch):
     """`find_least` of float64 data, in double-double."""
-    entries, low_entries, diagonal, constants = scratch.entries, scratch.low_entries, scratch.diagonal, scratch.constants
+    entries, low_entries = scratch.entries, scratch.low_entries
     zero, one = fill(0.0), fill(1.0)
-    doubtful = 0
+    doubtful, source, low_source = 0, moments, low_moments
     for k in range(size):
-        entry = (k * (k + 1) // 2 + k) * LANES
-        pivot, before = load(entries, entry), load(diagonal, k * LANES)
+        pivot, before = load(source, _diagonal(k)), load(moments, _diagonal(k))
         regular = below(multiply(fill(REGULAR_DOUBLED), before), pivot)
         aliased = as_bits(at_most(before, zero)) | as_bits(at_most(pivot, multiply(fill(ALIASED_DOUBLED), before)))
         doubtful |= ~(as_bits(regular) | aliased)
-        inverse, low_inverse = _reciprocal(choose(regular, pivot, one), choose(regular, load(low_entries, entry), zero))
+        inverse, low_inverse = _reciprocal(choose(regular, pivot, one), choose(regular, load(low_source, _diagonal(k)), zero))
         inverse, low_inverse = choose(regular, inverse, zero), choose(regular, low_inverse, zero)
         for j in range(size, k, -1):
             column = j * (j + 1) // 2
-            factor, low_factor = _product(
-                load(entries, (column + k) * LANES), load(low_entries, (column + k) * LANES), inverse, low_inverse
-            )
+            factor, low_factor = _product(load(source, (column + k) * LANES), load(low_source, (column + k) * LANES), inverse, low_inverse)
             for i in range(k + 1, j + 1):
                 entry, above = (column + i) * LANES, (i * (i + 1) // 2 + k) * LANES
-                other, low_other = load(entries, above), load(low_entries, above)
+                other, low_other = load(source, above), load(low_source, above)
                 p = multiply(factor, other)
                 q = fma(factor, low_other, fma(low_factor, other, fma(factor, other, negate(p))))
-                total, lost = two_sum_lanes(load(entries, entry), negate(p))
-                total, low = two_sum_lanes(total, add(load(low_entries, entry), subtract(lost, q)))
+                total, lost = two_sum_lanes(load(source, entry), negate(p))
+                total, low = two_sum_lanes(total, add(load(low_source, entry), subtract(lost, q)))
                 store(entries, entry, total)
                 store(low_entries, entry, low)
             if with_allowance:
                 store(entries, (column + k) * LANES, factor)
-    last = (size * (size + 1) // 2 + size) * LANES
-    left, up = add(load(entries, last), load(low_entries, last)), load(constants, SCALE_Y * LANES)
+        source, low_source = entries, low_entries
+    last = _diagonal(size)
+    left, up = add(load(source, last), load(low_source, last)), load(constants, LOSS_SCALE * LANES)
     left = choose(below(left, zero), zero, left)
-    least = multiply(multiply(divide(left, load(constants, WEIGHT * LANES)), up), up)
-    squares = load(constants, SQUARES * LANES)
+    least = multiply(multiply(divide(left, load(constants, TOTAL * LANES)), up), up)
+    squares = load(moments, last)
     nothing = both(at_most(squares, zero), at_most(zero, squares))  # y is 0
-    store(constants, LEAST * LANES, choose(nothing, zero, least))
+    store(constants, MINIMUM * LANES, choose(nothing, zero, least))
     if with_allowance:
-        _find_allowance(size, UNIT_DOUBLED, scratch)
+        _find_allowance(size, UNIT_DOUBLED, moments, constants, scratch)
     return doubtful
 
 
 @inlined
-def add_penalty(size, n_decayed, penalty, scratch):
-    """Add λ, 32 lanes, to the diagonal where that is not 0, and note it: float32 data."""
-    for j in range(size):
-        entry = (j * (j + 1) // 2 + j) * LANES
-        own = load(scratch.entries, entry)
-        if j < n_decayed:
-            own = choose(below(fill(0.0), own), add(own, penalty), own)
-        store(scratch.entries, entry, own)
-        store(scratch.diagonal, j * LANES, own)
+def add_penalty(n_decayed, penalty, moments):
+    """Add λ, 32 lanes, to the diagonal where that is not 0: float32 data."""
+    for j in range(n_decayed):
+        own = load(moments, _diagonal(j))
+        own = choose(below(fill(0.0), own), add(own, penalty), own)
+        store(moments, _diagonal(j), own)
 
 
 @part
-def add_penalty_to_lane(lane, size, n_decayed, powers, weighing, half, reduction_sum, scratch):
+def add_penalty_to_lane(lane, n_decayed, powers, weighing, half, reduction_sum, scratch):
     """`add_penalty` in one lane: float64 data. half: of weight_decay, not 0.
 
     powers: address of k_0 … k_D−1; weighing: address of W, W′, k_ω.
@@ -203,15 +201,14 @@ def add_penalty_to_lane(lane, size, n_decayed, powers, weighing, half, reduction
     if not reduction_sum:
         penalty, shift = half * total, 0
         low_penalty = fma(half, get(weighing, W_LOW), fma(half, total, -penalty))
-    for j in range(size):
-        entry = (j * (j + 1) // 2 + j) * LANES + lane
-        high = get(scratch.entries, entry)
-        if high != 0.0 and j < n_decayed:
+    for j in range(n_decayed):
+        entry = _diagonal(j) + lane
+        high = get(scratch.moments, entry)
+        if high != 0.0:
             power = shift - 2 * count_at(powers, j)
-            high, low = dd_add(high, get(scratch.low_entries, entry), scale(penalty, power), scale(low_penalty, power))
-            put(scratch.entries, entry, high)
-            put(scratch.low_entries, entry, low)
-        put(scratch.diagonal, j * LANES + lane, high)
+            high, low = dd_add(high, get(scratch.low_moments, entry), scale(penalty, power), scale(low_penalty, power))
+            put(scratch.moments, entry, high)
+            put(scratch.low_moments, entry, low)
 
 
 @inlined
@@ -223,32 +220,27 @@ def penalty_factor(half, weighing, reduction_sum):
 
 
 @part
-def _load_lane(lane, size, n_decayed, doubled, gram, target, powers, weighing, half, reduction_sum, scratch):
+def _load_lane(lane, size, n_decayed, doubled, gram, target, powers, weighing, half, reduction_sum, constants, scratch):
     """Fill a lane with the moments and the penalty of a fit; gram … weighing are addresses."""
-    entries, total = size * (size + 1) // 2, get(weighing, W_HIGH)
+    entries, total, moments = size * (size + 1) // 2, get(weighing, W_HIGH), scratch.moments
     for entry in range(entries):
-        move(gram, entry, scratch.entries, entry * LANES + lane)
+        move(gram, entry, moments, entry * LANES + lane)
     for entry in range(size + 1):
-        move(target, entry, scratch.entries, (entries + entry) * LANES + lane)
-    squares = get(target, size)
-    put(scratch.constants, WEIGHT * LANES + lane, total)
-    put(scratch.constants, SQUARES * LANES + lane, squares)
-    put(scratch.constants, SCALE_Y * LANES + lane, pow2(count_at(powers, size)) if doubled and squares != 0.0 else 1.0)
-    penalty = half if reduction_sum else half * total
-    for j in range(size):
-        entry = (j * (j + 1) // 2 + j) * LANES + lane
-        own = get(scratch.entries, entry)
-        if not doubled and own > 0.0 and j < n_decayed:
-            own = own + penalty
-            put(scratch.entries, entry, own)
-        put(scratch.diagonal, j * LANES + lane, own)
+        move(target, entry, moments, (entries + entry) * LANES + lane)
+    put(constants, TOTAL * LANES + lane, total)
+    put(constants, LOSS_SCALE * LANES + lane, pow2(count_at(powers, size)) if doubled and get(target, size) != 0.0 else 1.0)
     if doubled:
         for entry in range(entries):
-            move(gram, entries + entry, scratch.low_entries, entry * LANES + lane)
+            move(gram, entries + entry, scratch.low_moments, entry * LANES + lane)
         for entry in range(size + 1):
-            move(target, size + 1 + entry, scratch.low_entries, (entries + entry) * LANES + lane)
+            move(target, size + 1 + entry, scratch.low_moments, (entries + entry) * LANES + lane)
         if half != 0.0:
-            add_penalty_to_lane(lane, size, n_decayed, powers, weighing, half, reduction_sum, scratch)
+            add_penalty_to_lane(lane, n_decayed, powers, weighing, half, reduction_sum, scratch)
+        return
+    for j in range(n_decayed):
+        own = get(moments, _diagonal(j) + lane)
+        if own > 0.0:
+            put(moments, _diagonal(j) + lane, own + (half if reduction_sum else half * total))
 
 
 @kernel
@@ -262,8 +254,8 @@ def least_values(
     (m,) float64: half of a coupled weight_decay, else 0; it acts on the first n_decayed parameters.
     """
     size, doubled = target.shape[2] - 1, gram.shape[1] == 2
-    scratch = make_least_scratch(size, doubled)
-    to_scratch = addresses_of_least(scratch)
+    scratch, rows = make_least_scratch(size, doubled), new_zeros(N_CONSTANTS * LANES, np.float64)
+    to_scratch, constants = addresses_of_least(scratch), address(rows)
     of_gram, of_target = gram.shape[1] * gram.shape[2], target.shape[1] * target.shape[2]
     for first in range(0, len(fits), LANES):
         if raised(cancel):
@@ -275,18 +267,17 @@ def least_values(
             powers, weights = further(address(exponents), record * (size + 1)), further(address(weighing), g * 4)
             _load_lane(
                 lane, size, n_decayed, doubled, further(address(gram), g * of_gram), further(address(target), record * of_target), powers,
-                weights, half_decay[f], reduction_sum, to_scratch,
+                weights, half_decay[f], reduction_sum, constants, to_scratch,
             )  # fmt: skip
         if doubled:
-            doubtful = find_least_doubled(size, with_allowance, to_scratch)
+            doubtful = find_least_doubled(size, with_allowance, to_scratch.moments, to_scratch.low_moments, constants, to_scratch)
         else:
-            constants = to_scratch.constants
-            store(constants, OF_WEIGHT * LANES, divide(fill(1.0), load(constants, WEIGHT * LANES)))
-            doubtful = find_least(size, with_allowance, to_scratch)
+            store(constants, RECIPROCAL * LANES, divide(fill(1.0), load(constants, TOTAL * LANES)))
+            doubtful = find_least(size, with_allowance, to_scratch.moments, constants, to_scratch)
         for lane in range(count):
             f = fits[first + lane]
             penalty[f] = penalty_factor(half_decay[f], further(address(weighing), gram_index[f] * 4), reduction_sum)
-            least[f] = math.nan if doubtful >> lane & 1 else get(to_scratch.constants, LEAST * LANES + lane)
+            least[f] = math.nan if doubtful >> lane & 1 else get(constants, MINIMUM * LANES + lane)
             if with_allowance:
-                allowance[f] = get(to_scratch.constants, ALLOWANCE * LANES + lane)
-    keep_alive((gram, target, exponents, weighing, scratch))
+                allowance[f] = get(constants, GOAL * LANES + lane)
+    keep_alive((gram, target, exponents, weighing, scratch, rows))

@@ -7,25 +7,12 @@ import math
 import numpy as np
 
 from ..simd.addresses import count_at, further
-from ..simd.compiling import inlined, part
+from ..simd.compiling import inlined
 from ..simd.lanes import ALL, LANES, absolute, add, divide, fill, fma, load, multiply, store, store_rounded, subtract
 from ..simd.masks import at_most, below, both, choose
 from ..simd.scalars import LARGEST_FLOAT64, get, is_double, put, put_rounded
-from .least import (
-    ALLOWANCE,
-    LAST,
-    LEAST,
-    OF_WEIGHT,
-    SCALE_Y,
-    SQUARES,
-    WEIGHT,
-    add_penalty,
-    add_penalty_to_lane,
-    find_least,
-    find_least_doubled,
-    penalty_factor,
-)
-from .state import DECAY, GOAL, INITIAL_EXCESS, LOSS_SCALE, MINIMUM, OBJECTIVE, PENALTY, RECIPROCAL, TOTAL, are_neighbours
+from .least import add_penalty, add_penalty_to_lane, find_least, find_least_doubled, penalty_factor
+from .state import DECAY, GOAL, INITIAL_EXCESS, MINIMUM, OBJECTIVE, PENALTY, TOTAL, are_neighbours
 
 
 @inlined
@@ -73,31 +60,24 @@ def _write(fits, count, constants, row, values):
         put(values, count_at(fits, lane), get(constants, row * LANES + lane))
 
 
-@part
+@inlined
 def _find_least(rule, fits, count, size, maximizing, options, records, results, least, scratch):
     """Fill the rows PENALTY, MINIMUM and GOAL (with ρ, if asked) from the moments of the pack.
 
     F* is NaN in the lanes `maximizing`, a mask, and in those where it is doubtful: these are
     returned.
     """
-    constants, entries, doubled = scratch.constants, size * (size + 1) // 2, is_double(results.loss)
-    for entry in range(entries + size + 1):
-        of_target = entry - entries
-        high = load(scratch.grams, entry * LANES) if of_target < 0 else load(scratch.targets, of_target * LANES)
-        store(least.entries, entry * LANES, high)
-        if doubled:
-            low = load(scratch.low_grams, entry * LANES) if of_target < 0 else load(scratch.low_targets, of_target * LANES)
-            store(least.low_entries, entry * LANES, low)
-    for j in range(size):
-        store(least.diagonal, j * LANES, load(scratch.grams, (j * (j + 1) // 2 + j) * LANES))
-    total = load(constants, TOTAL * LANES)
-    store(least.constants, WEIGHT * LANES, total)
-    store(least.constants, OF_WEIGHT * LANES, load(constants, RECIPROCAL * LANES))
-    store(least.constants, SQUARES * LANES, load(scratch.targets, size * LANES))
-    store(least.constants, SCALE_Y * LANES, load(constants, LOSS_SCALE * LANES))
+    constants, doubled = scratch.constants, is_double(results.loss)
+    moments, low_moments = scratch.grams, scratch.low_grams
     store(constants, PENALTY * LANES, fill(0.0))
     if rule is not None:
+        for row in range(0, (size + 1) * (size + 2) // 2 * LANES, LANES):
+            store(least.moments, row, load(moments, row))
+            if doubled:
+                store(least.low_moments, row, load(low_moments, row))
+        moments, low_moments = least.moments, least.low_moments
         half = multiply(fill(0.5), load(constants, DECAY * LANES))
+        total = load(constants, TOTAL * LANES)
         if doubled:
             store(constants, PENALTY * LANES, half)
             for lane in range(LANES):
@@ -105,17 +85,15 @@ def _find_least(rule, fits, count, size, maximizing, options, records, results, 
                 if own != 0.0:
                     powers = further(records.exponents, count_at(records.target_index, f) * (size + 1))
                     weighing = further(records.weighing, count_at(records.gram_index, f) * 4)
-                    add_penalty_to_lane(lane, size, options.n_decayed, powers, weighing, own, options.reduction_sum, least)
+                    add_penalty_to_lane(lane, options.n_decayed, powers, weighing, own, options.reduction_sum, least)
                     put(constants, PENALTY * LANES + lane, penalty_factor(own, weighing, options.reduction_sum))
         else:
-            add_penalty(size, options.n_decayed, half if options.reduction_sum else multiply(half, total), least)
+            add_penalty(options.n_decayed, half if options.reduction_sum else multiply(half, total), moments)
             store(constants, PENALTY * LANES, divide(half, total) if options.reduction_sum else half)
     if doubled:
-        doubtful = find_least_doubled(size, options.tol >= 0.0, least)
+        doubtful = find_least_doubled(size, options.tol >= 0.0, moments, low_moments, constants, least)
     else:
-        doubtful = find_least(size, options.tol >= 0.0, least)
-    store(constants, MINIMUM * LANES, load(least.constants, LEAST * LANES))
-    store(constants, GOAL * LANES, load(least.constants, ALLOWANCE * LANES))
+        doubtful = find_least(size, options.tol >= 0.0, moments, constants, least)
     unknown = doubtful | maximizing
     if unknown:
         for lane in range(LANES):
@@ -128,13 +106,13 @@ def _find_least(rule, fits, count, size, maximizing, options, records, results, 
     return doubtful
 
 
-@part
+@inlined
 def begin_measuring(rule, fits, count, size, maximizing, loss, options, records, source, results, scratch):
     """Fill the rows PENALTY, MINIMUM, INITIAL_EXCESS and GOAL; `loss` is that of the start.
 
     Returns the lanes in which F* is doubtful, a mask.
     """
-    constants, last = scratch.constants, further(source.least.constants, LAST * LANES)
+    constants, last = scratch.constants, source.least.last
     gram, target = 0.0, 0.0
     if rule is None and options.tol < 0.0 and not source.wanted:
         gram, target = _shared_records(fits, count, records)
@@ -157,7 +135,7 @@ def begin_measuring(rule, fits, count, size, maximizing, loss, options, records,
     return doubtful
 
 
-@part
+@inlined
 def end_measuring(fits, count, active, constants, results):
     """Write the excess over the least value, and that of the start, of the lanes `active`."""
     excess = subtract(load(constants, OBJECTIVE * LANES), load(constants, MINIMUM * LANES))

@@ -55,7 +55,7 @@ class PackScratch(NamedTuple):
     grams: Any  # D(D+1)/2 rows: the Gram matrices, packed by columns; of float64 data the high parts
     low_grams: Any  # as many, of float64 data only, like every array of low parts
     matrix: Any  # (D, D), float32 data: the Gram matrix, where all fits share it
-    targets: Any  # D + 1 rows: Xᵀy, then yᵀy
+    targets: Any  # D + 1 rows, behind those of the Gram matrix: Xᵀy, then yᵀy
     low_targets: Any
     w: Any  # D rows
     slots: Any  # rows s·D + j: slot s of parameter j; none of plain SGD, like all that is only the other rules'
@@ -153,10 +153,10 @@ def make_scratch(size, n_slots, n_products, n_values, doubled, dtype):
     entries, wide = size * (size + 1) // 2 * LANES, size * LANES
     of_slots, of_products = n_slots * wide, n_products * LANES
     low = 1 if doubled else 0
+    moments, low_moments = new_zeros(entries + wide + LANES, np.float64), new_zeros((entries + wide + LANES) * low, np.float64)
     return PackScratch(
-        new_zeros(entries, np.float64), new_zeros(entries * low, np.float64), new_zeros(size * size * (1 - low), np.float64),
-        new_zeros(wide + LANES, np.float64),
-        new_zeros((wide + LANES) * low, np.float64), new_zeros(wide, np.float64), new_zeros(of_slots, np.float64),
+        moments, low_moments, new_zeros(size * size * (1 - low), np.float64), moments[entries:], low_moments[entries * low :],
+        new_zeros(wide, np.float64), new_zeros(of_slots, np.float64),
         new_zeros(of_products, np.float64), new_zeros(wide, np.float64), new_zeros(of_slots, np.float64),
         new_zeros(of_products, np.float64), new_zeros(wide, np.float64), new_zeros(n_values * LANES, np.float64),
         new_zeros(5 * wide * low, np.float64), new_zeros(N_CONSTANTS * LANES, np.float64), new_zeros(2 * EPOCHS * LANES, np.float64),
