@@ -7,7 +7,8 @@ import numpy as np
 from ..kernels.cpu import compile_ahead
 from ..planning.compress_job import CompressJob
 from ..results.moments import Moments
-from .moments import compress_groups, parts_of_moments
+from .long_fits import parts_of_moments
+from .moments import compress_groups
 from .pool import Control, Run
 
 

@@ -23,7 +23,8 @@ from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, s
 from .explaining import explain, explain_later, looked_at, note
 from .groups import Group, gather_group, spread, take_scratch
 from .least_values import find_least_values
-from .moments import at_once, complete_group, compress_groups, parts_of_moments
+from .long_fits import parts_of_moments
+from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, unscale_results
 from .validating import Validator, compiled_parts

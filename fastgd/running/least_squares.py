@@ -19,8 +19,9 @@ from ..kernels.cpu import compile_ahead, unscale
 from ..planning.solve_job import SolveJob
 from .centring import Centred, center_group
 from .groups import Group, gather_group, indices, spread, take_scratch
+from .long_fits import parts_of_moments
 from .minimisers import LastMatrices, Minimisers, Shared, minimise, most_condition
-from .moments import at_once, complete_group, compress_groups, parts_of_moments
+from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group
 from .statistics import begin, note_group

@@ -27,8 +27,9 @@ from ..data.problem import Problem
 from ..data.ragged import GroupProblem
 from ..input.float_mode import set_ieee_mode
 from ..kernels.chunk import NEGATIVE, NOT_FINITE, Samples
-from ..planning.plan import MOMENTS_BYTES, PIECE_NS, THREADS_NS, TILED_BYTES, Plan
+from ..planning.plan import PIECE_NS, THREADS_NS, TILED_BYTES, Plan
 from .groups import Group, copy_one_by_one, gather, gather_group, given_group, indices, samples_of_grams, select
+from .long_fits import length_of_part
 from .pool import Control, Run, Task, cut
 
 FindKept = Callable[[Samples, bool, bool, np.ndarray], tuple[np.ndarray, np.ndarray]]  # as kernels.reference.kept.find_kept
@@ -289,19 +290,6 @@ def _refuse(problem: Problem, invalid: np.ndarray) -> None:
         raise NonFiniteDataError
 
 
-def _length_of_part(problem: Problem) -> int:
-    """How many samples of a fit are one part, whose moments are made by themselves, then joined."""
-    n, size, length = problem.n_samples, problem.n_parameters, _kernels().RANGE
-    while -(-n // length) * 8 * (size + 1) * (size + 4) > MOMENTS_BYTES and length < n:
-        length *= 2
-    return length
-
-
-def parts_of_moments(problem: Problem) -> set[str]:
-    """The kernels that make moments, as keys of compile_ahead.NEEDED."""
-    return {"moments", "join"} if problem.n_samples > _length_of_part(problem) else {"moments"}
-
-
 def _compress(
     problem: Problem, samples: Samples, gram: np.ndarray, target: np.ndarray, exponents: np.ndarray, weighing: np.ndarray,
     control: Control, go: Run, shift: np.ndarray | None = None,
@@ -314,7 +302,7 @@ def _compress(
     """
     cpu = _kernels()
     n, size, count = problem.n_samples, problem.n_parameters, len(samples.n_used)
-    length = cpu.RANGE if n <= cpu.RANGE else _length_of_part(problem)
+    length = cpu.RANGE if n <= cpu.RANGE else length_of_part(problem)
     starts = np.arange(0, n, length, dtype=np.int64)
     parts = len(starts)
     items_per_task = _fits_per_task(min(n, length), size)

@@ -20,7 +20,8 @@ from ..planning.job import FitJob
 from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, set_safe_rates
 from .least_values import find_least_values
-from .moments import at_once, parts_of_moments, read_group
+from .long_fits import parts_of_moments
+from .moments import at_once, read_group
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, unscale_results
 from .validating import Validator

@@ -27,7 +27,8 @@ from ..planning.plan import STACK_NUMBERS
 from ..planning.statistics_job import StatisticsJob
 from .elimination import MARGIN, Inverses, invert_records
 from .groups import Group
-from .moments import compress_groups, parts_of_moments
+from .long_fits import parts_of_moments
+from .moments import compress_groups
 from .pool import Control, Run, cut
 from .samples import distinct_rows, read_samples
 from .sandwich import add_sandwiches
