@@ -139,7 +139,7 @@ class Lower(lowering.Lower):
         return plain and not _is_counted(self.context, self.typeof(name))
 
 
-# -- loops: the same operations as in numba/cpython/rangeobj.py ------------------------------------
+# -- loops: the same operations as Numba's own ----------------------------------------------------
 
 
 def _make(context: Any, builder: Any, kind: Any, **fields: Any) -> Any:
