@@ -160,6 +160,19 @@ def solve_of_all(problem: Problem) -> Run:
     return lambda: np.linalg.solve(A.T @ A, A.T @ problem.y.T).T
 
 
+def solve_of_all_in_float64(problem: Problem) -> Run:
+    """`solve_of_all` of float32 data, converted first: about the digits of fastgd."""
+    if problem.y.dtype == np.float64:
+        raise NotImplementedError("float64 data are not converted")
+    A, double = _with_ones(problem)[0], np.float64
+
+    def run() -> np.ndarray:
+        X, Y = A.astype(double), problem.y.astype(double)
+        return np.linalg.solve(X.T @ X, X.T @ Y.T).T
+
+    return run
+
+
 def sklearn_of_all(problem: Problem) -> Run:
     """One estimator with a target for each fit."""
     from sklearn.linear_model import LinearRegression

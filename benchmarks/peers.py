@@ -352,5 +352,6 @@ PEERS: dict[str, Peer] = {
     "numpy.linalg.lstsq, many right sides": Peer("numpy", ("one X", "raster"), closed_forms.lstsq_of_all),
     "numpy.linalg.pinv, many right sides": Peer("numpy", ("one X", "raster"), closed_forms.pinv_of_all),
     "numpy.linalg.solve, many right sides": Peer("numpy", ("one X", "raster"), closed_forms.solve_of_all),
+    "numpy.linalg.solve, many right sides, in float64": Peer("numpy", ("one X", "raster"), closed_forms.solve_of_all_in_float64),
     "scikit-learn LinearRegression, many targets": Peer("sklearn", ("one X", "raster"), closed_forms.sklearn_of_all),
 }

@@ -252,7 +252,7 @@ def warm(say: Callable[[str], object] = print, *, shared: bool = False) -> bool:
     >>> lines = []
     >>> complete = warm(lines.append)  # about a minute where nothing is compiled yet
     >>> len(lines)
-    14
+    16
     """
     unavailable = BACKENDS["cpu"].why_unavailable()
     if unavailable:
@@ -276,6 +276,7 @@ def _warm(say: Callable[[str], object]) -> bool:
         "fit": compile_ahead.PARTS,
         "weights and missing values": {"find_kept"},
         "mini-batches": {"batches"},
+        "many targets on one X": {"targets"},
         "standardized features": {"standardize"},
         "solve": {"solve"},
         "statistics": {"invert"},

@@ -16,7 +16,10 @@ import numpy as np
 from fastgd.kernels.cpu.compile_ahead import NEEDED, compile_parts, on_disk, time_to_compile
 
 # all others need the first; then what takes longest, so that no process waits at the end
-PARTS = ("moments", "join", "fit_by_fit", "batches", "packs", "rule_packs", "solve", "standardize", "least", "invert", "rates", "find_kept")
+PARTS = (
+    "moments", "join", "fit_by_fit", "batches", "packs", "rule_packs", "solve", "targets", "standardize", "least", "invert", "rates",
+    "find_kept",
+)  # fmt: skip
 DTYPES = ("float64", "float32")  # what one version serves is at hand when the second type comes
 
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from ..data.fit_order import FitOrder
@@ -55,8 +56,9 @@ def fit_into_memory(
     least = results + shared + of_fit + of_pair
     wanted = results + shared + plan.threads * (of_thread + plan.fits_per_task * of_fit)
     wanted += min(plan.pairs_per_group, order.n_pairs) * of_pair
+    together = plan.threads * _bytes_of_targets(problem, order, plan)
     if limit is None:
-        if wanted < SMALL_BYTES:
+        if wanted + together < SMALL_BYTES:
             return plan
         free = free_memory()
         if free is None:
@@ -65,6 +67,9 @@ def fit_into_memory(
         limit_in_words = f"{limit / 2**30:,.2f} GiB ({SHARE:.0%} of what is free) may be used"
     else:
         limit_in_words = f"memory_limit is {amount(limit)}"
+    if wanted + together <= limit:
+        return plan
+    plan = replace(plan, together=False)
     if wanted <= limit:
         return plan
     if least > limit:
@@ -148,6 +153,15 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     tiled = TILED_BYTES if tiles else 0  # data whose fits interleave are transposed in tiles
     apart = is_short_series(problem) and any(items.lies_apart for items in (problem.X, problem.y))
     return tiled + cpu.moments_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype, apart)
+
+
+def _bytes_of_targets(problem: Problem, order: FitOrder, plan: Plan) -> int:
+    """Bytes of scratch memory in each thread where many targets on one X are summed at a time."""
+    if not (plan.staged and plan.together) or problem.given is not None or order.n_pairs == math.prod(problem.gram_leading):
+        return 0
+    from ..kernels import cpu
+
+    return cpu.targets_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype)
 
 
 def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, limit_in_words: str) -> str:

@@ -52,6 +52,7 @@ class Plan:
     inline: bool  # the calling thread runs the job
     fits_per_task: int
     pairs_per_group: int  # pairs (of an X and a y) whose moments are in memory together
+    together: bool = True  # many targets on one X may be summed at a time, which takes more memory in each thread
     batched: bool = False  # mini-batches; the algorithm is then what the losses of all samples come from
 
     @property

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from ..data.fit_order import FitOrder
-from ..data.items import items_interleave, tile
 from ..data.problem import Problem
 from ..data.ragged import GroupProblem
 from ..input.float_mode import set_ieee_mode
 from ..kernels.chunk import NEGATIVE, NOT_FINITE, Samples
-from ..planning.plan import PIECE_NS, THREADS_NS, TILED_BYTES, Plan
-from .groups import Group, copy_one_by_one, gather, gather_group, given_group, indices, samples_of_grams, select
+from ..planning.plan import THREADS_NS, Plan
+from . import pieces
+from .groups import Group, gather, gather_group, given_group, indices, samples_of_grams, select
 from .long_fits import length_of_part
 from .pool import Control, Run, Task, cut
 
@@ -151,7 +151,8 @@ def compress_groups(
                 _compress(problem, some_y, moments.gram, moments.target[:0], moments.gram_exponents, moments.weighing, control, go)
                 del some_y
             weighing = moments.weighing[gram_index]
-            _compress(problem, samples, moments.gram[:0], moments.target, moments.exponents, weighing, control, go)
+            records = moments.gram[:0], moments.target, moments.exponents, weighing
+            _compress(problem, samples, *records, control, go, together=plan.together)
         group = Group(first, samples, bad[gram_index], moments, gram_index)
         if not control.cancel[0]:
             _find_invalid(problem, group, control, go)
@@ -248,7 +249,7 @@ def _compress_without_missing(problem: Problem, samples: Samples, wrong: np.ndar
         cpu.compress_fits(some, problem.intercept, part, control.cancel)
         found[first] = some.kept, some.kept_index, some.n_used
 
-    go(cut(len(wrong), _fits_per_task(problem.n_samples, problem.n_parameters), compress))
+    go(cut(len(wrong), pieces.fits_per_task(problem.n_samples, problem.n_parameters), compress))
     return again, found
 
 
@@ -292,23 +293,31 @@ def _refuse(problem: Problem, invalid: np.ndarray) -> None:
 
 def _compress(
     problem: Problem, samples: Samples, gram: np.ndarray, target: np.ndarray, exponents: np.ndarray, weighing: np.ndarray,
-    control: Control, go: Run, shift: np.ndarray | None = None,
+    control: Control, go: Run, shift: np.ndarray | None = None, together: bool = False,
 ) -> None:  # fmt: skip
     """Write the records of these samples, in parallel over fits and, for long fits, over samples.
 
     gram, target: the records, one per item each; of length 0 where they are not wanted.
     exponents, weighing: (items, D + 1) and (items, …), as in kernels/cpu/records.py. shift (items,
-    D + 1): what is subtracted from the columns first.
+    D + 1): what is subtracted from the columns first. together: many targets on one X may be summed
+    at a time.
     """
     cpu = _kernels()
     n, size, count = problem.n_samples, problem.n_parameters, len(samples.n_used)
+    together = together and pieces.have_x_in_common(samples, n, size)
+    if together:
+        from ..kernels.cpu import compile_ahead
+
+        compile_ahead.compile_parts(problem.dtype, {"targets"})
     length = cpu.RANGE if n <= cpu.RANGE else length_of_part(problem)
+    while together and length < n:
+        length *= 2
     starts = np.arange(0, n, length, dtype=np.int64)
     parts = len(starts)
-    items_per_task = _fits_per_task(min(n, length), size)
-    tiled = any(items_interleave(array) for array in (samples.X, samples.y, samples.weights)) and not cpu.copies_samples(samples)
-    if tiled:
-        items_per_task = 1 if parts > 1 else min(items_per_task, max(1, TILED_BYTES // (n * (size + 2) * samples.X.itemsize)))
+    items_per_task = pieces.targets_per_task(count, n, size) if together else pieces.fits_per_task(min(n, length), size)
+    copied = pieces.interleave(samples, together)
+    if copied:
+        items_per_task = 1 if parts > 1 else pieces.interleaved_per_task(samples, items_per_task, n, size)
     part_gram, part_target, part_exponents, part_weighing = gram, target, exponents, weighing
     if parts > 1:
         records = cpu.Moments.empty(count * parts if len(gram) else 0, count * parts if len(target) else 0, size, problem.dtype)
@@ -318,21 +327,17 @@ def _compress(
     def compress(first: int, stop: int, counter: np.ndarray) -> None:
         item, part = np.divmod(np.arange(first, stop, dtype=np.int64), parts)
         here = slice(first, stop)
-        cpu.compress_items(
-            _tiled(samples, item) if tiled else select(samples, item),
-            np.minimum(starts[part], samples.n_used[item]),
-            np.minimum(starts[part] + length, samples.n_used[item]),
-            problem.intercept,
-            part_gram[here],
-            part_target[here],
-            part_exponents[here],
-            part_weighing[here],
-            control.cancel,
-            None if shift is None else shift[item],
-        )
+        some = pieces.tiled(samples, item) if copied else select(samples, item)
+        begin, end = np.minimum(starts[part], samples.n_used[item]), np.minimum(starts[part] + length, samples.n_used[item])
+        records = part_target[here], part_exponents[here], part_weighing[here]
+        if together:
+            cpu.compress_targets(some, begin, end, problem.intercept, *records, control.cancel)
+            return
+        by = None if shift is None else shift[item]
+        cpu.compress_items(some, begin, end, problem.intercept, part_gram[here], *records, control.cancel, by)
 
     tasks = cut(count * parts, items_per_task, compress)
-    if count * parts * _cost(min(n, length), size) < THREADS_NS:
+    if count * parts * pieces.cost(min(n, length), size) < THREADS_NS:
         set_ieee_mode()  # a progress function may have left another one
         at_once(tasks)
     else:
@@ -362,33 +367,3 @@ def compress_shifted(problem: Problem, group: Group, pairs: np.ndarray, shift: n
     _compress(problem, samples, moments.gram, moments.target, moments.exponents, moments.weighing, control, at_once, shift)
     moments.gram_exponents[:] = moments.exponents
     return moments
-
-
-def _fits_per_task(length: int, size: int) -> int:
-    """How many fits, or parts of a fit, of `length` samples and `size` parameters a task takes."""
-    return max(1, int(PIECE_NS / _cost(length, size)))
-
-
-def _cost(length: int, size: int) -> float:
-    """Rough time of compressing `length` samples of `size` parameters [ns]."""
-    return length * (size + 1) * (size + 2) / 2
-
-
-def _tiled(samples: Samples, item: np.ndarray) -> Samples:
-    """The samples of some items. Data whose items interleave are copied, item after item.
-
-    A single item is left as it is.
-    """
-    if samples.lengths is not None:
-        return select(samples, item)
-    data = {}
-    for name, index_name in (("X", "x_index"), ("y", "y_index"), ("weights", "weight_index")):
-        array, index = getattr(samples, name), getattr(samples, index_name)[item]
-        if len(array):
-            first, stop = int(index.min()), int(index.max()) + 1
-            if stop - first > len(index) and items_interleave(array):
-                array, index = copy_one_by_one(index, array.shape[1:], array.dtype, array.__getitem__)
-            else:
-                array, index = tile(array, first, stop), index - first
-        data[name], data[index_name] = array, index
-    return replace(samples, **data, kept_index=samples.kept_index[item], n_used=samples.n_used[item])

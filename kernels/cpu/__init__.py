@@ -23,6 +23,7 @@ from .minibatch.epochs import ENDED
 from .minibatch.epochs import descend_batches as _descend_batches
 from .minibatch.ordering import bits_for, sort_order
 from .moments.compress import RANGE, compress, join
+from .moments.many_targets import compress_targets as _compress_targets
 from .moments.samples import find_kept as _find_kept
 from .moments.samples import find_shifts as _find_shifts
 from .moments.standardize import unscale
@@ -30,7 +31,7 @@ from .packs.descend_packs import descend_packs, descend_rule_packs
 from .packs.least import least_values as _least_values
 from .packs.plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED
 from .packs.state import SMALLEST_PACK
-from .records import Moments, moments_scratch_bytes, no_weighing, record_bytes, stream_scratch_bytes
+from .records import Moments, moments_scratch_bytes, no_weighing, record_bytes, stream_scratch_bytes, targets_scratch_bytes
 from .solving import solve as _solve
 
 _written_of, _measured_of = attrgetter(*WRITTEN), attrgetter(*MEASURED)
@@ -142,6 +143,14 @@ def compress_items(samples: Samples, start, stop, intercept: bool, gram, target,
     return compress(
         flat_data(samples), _index_of(samples), start, stop, intercept, single_feature, shift, gram, target, exponents, weighing, cancel
     )
+
+
+def compress_targets(samples: Samples, start, stop, intercept: bool, target, exponents, weighing, cancel) -> bool:
+    """`compress_items` without gram and shift, for neighbouring items that have their X in common.
+
+    weighing is read alone. An item may have any number of chunks.
+    """
+    return _compress_targets(flat_data(samples), _index_of(samples), start, stop, intercept, target, exponents, weighing, cancel)
 
 
 def find_shifts(samples: Samples, n_parameters: int, cancel: np.ndarray) -> np.ndarray:
@@ -322,6 +331,7 @@ __all__ = [
     "Moments",
     "compress_fits",
     "compress_items",
+    "compress_targets",
     "copies_samples",
     "descend",
     "descend_batches",
@@ -342,6 +352,7 @@ __all__ = [
     "smallest_pack",
     "solve",
     "stream_scratch_bytes",
+    "targets_scratch_bytes",
     "unscale",
     "write_order",
 ]

@@ -13,20 +13,21 @@ import numpy as np
 
 from ..chunk import MOMENTS, STREAM, Batches, Chunk, Samples
 from ..update_rules import UPDATE_RULES
-from . import compress_fits, descend, descend_batches, find_kept, find_shifts, invert, read_only, solve
+from . import compress_fits, compress_targets, descend, descend_batches, find_kept, find_shifts, invert, read_only, solve
 from .closed_form.inverse import invert as invert_kernel
 from .descent.fit_by_fit import descend as descend_kernel
 from .minibatch.epochs import descend_batches as descend_batches_kernel
 from .minibatch.ordering import sort_order
 from .moments.compress import compress, join
 from .moments.curvature import largest_eigenvalues
+from .moments.many_targets import compress_targets as compress_targets_kernel
 from .moments.samples import find_kept as find_kept_kernel
 from .moments.samples import find_shifts as find_shifts_kernel
 from .moments.standardize import standardize as standardize_kernel
 from .moments.standardize import unscale
 from .packs.descend_packs import descend_packs, descend_rule_packs
 from .packs.least import least_values as least_values_kernel
-from .records import Moments
+from .records import Moments, no_weighing
 from .simd.announcing import announced, in_words
 from .simd.disk_cache import are_kept, files_in, folder_to_write, folders_to_read, why_refused
 from .simd.disk_cache import writing_shared as writing_shared
@@ -36,6 +37,7 @@ KERNELS: dict[str, Any] = {
     "find_kept": find_kept_kernel,
     "find_shifts": find_shifts_kernel,
     "compress": compress,
+    "compress_targets": compress_targets_kernel,
     "join": join,
     "largest_eigenvalues": largest_eigenvalues,
     "least_values": least_values_kernel,
@@ -52,6 +54,7 @@ KERNELS: dict[str, Any] = {
 # how many compiled versions there are for both data types
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend_rule_packs": 2, "descend": 2}
 OF_ALL = OF_FIT | {
+    "compress_targets": 2,
     "descend_batches": 2,
     "sort_order": 1,
     "find_kept": 2,
@@ -71,6 +74,7 @@ NEEDED = {  # the kernels of each part
     "rule_packs": ("descend_rule_packs",),
     "fit_by_fit": ("descend",),
     "batches": ("descend_batches", "sort_order"),
+    "targets": ("compress_targets",),
     "find_kept": ("find_kept",),
     "standardize": ("compress", "standardize", "unscale"),
     "solve": ("compress", "find_shifts", "solve"),
@@ -89,6 +93,7 @@ def compile_parts(dtype: np.dtype, parts: Iterable[str]) -> None:
         compile_fit(dtype, PARTS & missing)
         others = {
             "batches": compile_batches,
+            "targets": compile_targets,
             "find_kept": compile_find_kept,
             "standardize": compile_standardize,
             "solve": compile_solve,
@@ -173,6 +178,13 @@ def compile_batches(dtype: np.dtype) -> None:
     chunk.batches = Batches(1, True, False, False, one, one.copy())
     chunk.batch_loss = np.empty((1, 1), dtype)
     descend_batches(chunk, moments, one, one, cancel, counter)
+
+
+def compile_targets(dtype: np.dtype) -> None:
+    """The kernel of many targets on one X."""
+    moments, samples = Moments.empty(0, 1, 1, dtype), _one_sample(dtype)
+    records = moments.target, moments.exponents, no_weighing(1)
+    compress_targets(samples, np.zeros(1, np.int64), samples.n_used, False, *records, np.zeros(1, np.int32))
 
 
 def compile_find_kept(dtype: np.dtype) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 
 from .moments.compress import CHUNK, MOST_PAIRS
 from .moments.curvature import largest_eigenvalues
+from .moments.many_targets import ROWS
 from .moments.register_tiles import BLOCK, STRIDE
 from .moments.stack import W_EXPONENT, W_HIGH, W_LEAST
 from .moments.standardize import standardize
+from .moments.target_tiles import TARGETS
 from .simd.double_double import LOWEST_EXPONENT
 from .simd.lanes import LANES, LINE
 from .simd.transpose import SIDE
@@ -135,6 +137,14 @@ def moments_scratch_bytes(n_samples: int, n_parameters: int, dtype: np.dtype, ap
     tiles = blocks * STRIDE * (size + 2) * (1 + planes)
     copies = 2 * SIDE * (min(n_samples, CHUNK) + 2 * LANES) if apart else 0
     return 8 * (pairs * planes * levels + size * size * (planes + 1) + tiles + LANES * planes * min(pairs + 1, MOST_PAIRS + 1) + copies)
+
+
+def targets_scratch_bytes(n_samples: int, n_parameters: int, dtype: np.dtype) -> int:
+    """Bytes that a thread needs at most for the products of many targets with one X."""
+    size, planes = n_parameters, planes_of(dtype)
+    levels, blocks = (n_samples // CHUNK).bit_length() + 1, -(-min(n_samples, CHUNK) // BLOCK)
+    tiles = blocks * STRIDE * (size + 2 + TARGETS + 1) * (1 + planes)
+    return 8 * (tiles + TARGETS * planes * ((min(size, ROWS) + 1) * LANES + levels * (size + 1)) + (levels + 4) * (size + TARGETS))
 
 
 def stream_scratch_bytes(n_samples: int, n_features: int, n_parameters: int, dtype: np.dtype) -> int:

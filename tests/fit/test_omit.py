@@ -13,7 +13,7 @@ from fastgd.kernels import cpu
 from fastgd.kernels.chunk import Samples
 from fastgd.kernels.cpu import read_only
 from fastgd.planning import plan
-from fastgd.running import moments
+from fastgd.running import pieces
 from tests import grids
 from tests.support.fit_cases import BAD, holes
 from tests.support.fit_results import same
@@ -110,7 +110,7 @@ def test_a_group_at_a_time_a_fit_at_a_time_and_in_threads(name, shared, one, mon
     if one == "group":
         monkeypatch.setattr(plan, "MOMENTS_BYTES", 3000)
     else:
-        monkeypatch.setattr(moments, "PIECE_NS", 1)
+        monkeypatch.setattr(pieces, "PIECE_NS", 1)
     for threads in (1, 3):
         result = fastgd.fit(X, y, threads=threads, **options)
         assert same(result.history.w, want.history.w)

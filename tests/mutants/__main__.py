@@ -38,13 +38,14 @@ from tests.mutants.statistics_defects import STATISTICS_DEFECTS
 from tests.mutants.stopping_defects import STOPPING_DEFECTS
 from tests.mutants.sweep_defects import SWEEP_DEFECTS
 from tests.mutants.table_defects import TABLE_DEFECTS
+from tests.mutants.target_defects import TARGET_DEFECTS
 from tests.mutants.verifier_defects import VERIFIER_DEFECTS
 from tests.support.paths import ROOT
 
 DEFECTS = (
     *FASTGD_DEFECTS, *VERIFIER_DEFECTS, *CPU_DEFECTS, *RULE_PACK_DEFECTS, *STOPPING_DEFECTS, *MOMENTS_DEFECTS, *BATCH_DEFECTS,
     *FORK_DEFECTS, *INTERRUPT_DEFECTS, *SWEEP_DEFECTS, *STATISTICS_DEFECTS, *TABLE_DEFECTS, *CHECKPOINT_DEFECTS,
-    *CANDIDATES_DEFECTS, *DOOR_DEFECTS, *SPEED_DEFECTS, *CUDA_DEFECTS,
+    *CANDIDATES_DEFECTS, *DOOR_DEFECTS, *SPEED_DEFECTS, *TARGET_DEFECTS, *CUDA_DEFECTS,
 )  # fmt: skip
 NOT_PYTHON = re.compile(r"\S*(NameError|SyntaxError|ImportError|TypingError|LoweringError)\b")  # of a name that is gone
 TIMEOUT = 1200  # seconds for one defect; then its tests have not ended, which is no proof

@@ -9,7 +9,7 @@ import sys
 
 COMMAND = "from fastgd.cli import main; import sys; sys.argv[0] = 'fastgd'; main()"
 COMPILING = re.compile(r"fastgd: compiling CPU kernels, once: about \d+ s of one core \(docs/how-to/kernels.md, Compiling\)")
-N_KERNELS = 24  # compiled versions of all kernels for both dtypes
+N_KERNELS = 26  # compiled versions of all kernels for both dtypes
 
 
 def run_python(code: str, *arguments: str, timeout: float = 600, **variables: str) -> subprocess.CompletedProcess[str]:

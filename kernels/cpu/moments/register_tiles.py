@@ -203,12 +203,12 @@ def _sum(builder, arrays, tile, doubled, weighted):
     return builder.load(done)
 
 
-# the arguments of what `_summing` makes
+# the arguments of what `summing` makes
 LEFT, LOW_LEFT, TILE, SUMS, LOW_SUMS, ROW, COLUMN, HEIGHT, BEFORE = range(9)
 GROUPS, BEGIN, END, FRESH, N_ROWS, N_COLUMNS, AHEAD, DONE = range(9, 17)
 
 
-def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
+def summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
     """A function that adds one block of samples to the lanes of one register tile's pairs.
 
     Its arguments: left, low_left, tile, lanes and low_lanes, arrays or addresses; i and j, the
@@ -243,8 +243,8 @@ def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
     return add_block
 
 
-_add = _summing(tiles_of(ROWS))
-_add_doubled, _add_weighted = (_summing(tiles_of(ROWS_DOUBLED), True, weighted) for weighted in (False, True))
+_add = summing(tiles_of(ROWS))
+_add_doubled, _add_weighted = (summing(tiles_of(ROWS_DOUBLED), True, weighted) for weighted in (False, True))
 _MOST_ROWS, _MOST_ROWS_DOUBLED = ((0, *rows.values()) for rows in (ROWS, ROWS_DOUBLED))  # of a number of columns
 COLUMNS, COLUMNS_DOUBLED = len(ROWS), len(ROWS_DOUBLED)
 

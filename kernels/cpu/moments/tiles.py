@@ -34,7 +34,7 @@ from .register_tiles import STRIDE
 
 
 @inlined
-def _fill_column(tile, column, done, rows, array, base, step, first, kept, row, masked):
+def fill_column(tile, column, done, rows, array, base, step, first, kept, row, masked):
     """Fill one column of the tile from row `done` on, with samples first … of those that are used.
 
     Sample i stands at array[base + i · step]; where `masked`, the list of used samples begins at
@@ -59,14 +59,20 @@ def _fill_column(tile, column, done, rows, array, base, step, first, kept, row, 
         i += 1
 
 
+@inlined
+def pad_tile(tile, rows, count):
+    """Write zeros to the last group of LANES samples of the columns, where it is not whole."""
+    if rows % LANES:
+        zero = fill(0.0)
+        for j in range(count):
+            store(tile, j * STRIDE + rows // LANES * LANES, zero)
+
+
 @part
 def fill_tile(tile, rows, sources, place, first, d, intercept):
     """Copy samples first … first+rows-1 of the used ones to the tile; pad it with zeros."""
     x_step, kept, row, masked = sources.x_step, sources.kept, place.kept, place.masked
-    if rows % LANES:
-        zero = fill(0.0)
-        for j in range(d + intercept + 1 + sources.weighted):
-            store(tile, j * STRIDE + rows // LANES * LANES, zero)
+    pad_tile(tile, rows, d + intercept + 1 + sources.weighted)
     done = 0  # rows whose features are there
     if d > 1 and sources.feature_step == 1 and not masked:
         start = place.x + first * x_step
@@ -76,16 +82,16 @@ def fill_tile(tile, rows, sources, place, first, d, intercept):
                 transpose(sources.X, start + done * x_step + j, x_step, min(SIDE, d - j), tile, j * STRIDE + done, STRIDE)
             done += SIDE
     for j in range(d):
-        _fill_column(tile, j, done, rows, sources.X, place.x + j * sources.feature_step, x_step, first, kept, row, masked)
+        fill_column(tile, j, done, rows, sources.X, place.x + j * sources.feature_step, x_step, first, kept, row, masked)
     count = d
     if intercept:
         for i in range(rows):
             put(tile, count * STRIDE + i, 1.0)
         count += 1
-    _fill_column(tile, count, 0, rows, sources.y, place.y, sources.y_step, first, kept, row, masked)
+    fill_column(tile, count, 0, rows, sources.y, place.y, sources.y_step, first, kept, row, masked)
     count += 1
     if sources.weighted:
-        _fill_column(tile, count, 0, rows, sources.weights, place.weights, sources.w_step, first, kept, row, masked)
+        fill_column(tile, count, 0, rows, sources.weights, place.weights, sources.w_step, first, kept, row, masked)
 
 
 @part

@@ -57,6 +57,11 @@ def compress(samples: Samples, cancel: np.ndarray) -> None:
     cpu.compress_fits(samples, False, cpu.Moments.empty(1, 1, samples.X.shape[2], np.dtype(np.float32)), cancel)
 
 
+def compress_targets(samples: Samples, cancel: np.ndarray) -> None:
+    made, zero = cpu.Moments.empty(0, 1, samples.X.shape[2], np.dtype(np.float32)), np.zeros(1, np.int64)
+    cpu.compress_targets(samples, zero, samples.n_used, False, made.target, made.exponents, cpu.no_weighing(1), cancel)
+
+
 def search(samples: Samples, cancel: np.ndarray) -> None:
     """find_kept, of which nothing is kept: the list has no room."""
     zero = np.zeros(1, np.int64)
@@ -78,6 +83,7 @@ WORK: dict[str, Callable[[np.ndarray], None]] = {
     "find_kept, with weights": lambda cancel: search(samples_of(np.nan, weighted=True), cancel),
     "find_shifts": lambda cancel: cpu.find_shifts(samples_of(1), 1, cancel),
     "compress": lambda cancel: compress(samples_of(1), cancel),
+    "compress_targets": lambda cancel: compress_targets(samples_of(1), cancel),
     "compress, wide": lambda cancel: compress(samples_of(1, d=200), cancel),
     "stream": lambda cancel: descend(samples_of(1), None, cancel, 1),
     "stream, with weights": lambda cancel: descend(samples_of(1, weighted=True), None, cancel, 1),

@@ -93,6 +93,8 @@ for dtype in ("float32", "float64"):
     fit(long_X, long_y, **lr)  # in parts
     fit(long_X, long_y, sample_weight=np.ones(140_000, dtype), epochs=2)
     fit(long_X[0], long_X[0, :, 0] + np.zeros((3, 1), dtype), epochs=2)  # one record of X for all
+    many = rng.normal(size=(9_000, 30)).astype(dtype)  # targets on one X
+    fit(X[0], many, **lr), fit(X[0], many, sample_weight=weights[0], **lr), solve(X[0], np.asfortranarray(many), intercept=True)
     fit(X, y, memory_limit="1 MiB", **lr)
     batched = {**lr, "batch_size": 16}
     fit(X, y, **batched), fit(X[0], y[0], **batched), fit(X, y, shuffle=False, **batched), fit(long_X, long_y, **batched)
@@ -121,7 +123,7 @@ def test_no_call_compiles_more_than_is_compiled_ahead():
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Kernels are stored in ")
-    parts = "fit", "weights and missing values", "mini-batches", "standardized features", "solve", "statistics"
+    parts = "fit", "weights and missing values", "mini-batches", "many targets on one X", "standardized features", "solve", "statistics"
     steps = [f"{dtype}, {what}" for dtype in ("float32", "float64") for what in parts]
     assert [line.split(":")[0].strip() for line in lines[1:-1]] == steps
     compiled, loaded = map(int, re.match(r"(\d+) kernels compiled, (\d+) loaded, in \d+\.\d s; the folder holds ", lines[-1]).groups())
