@@ -17,7 +17,8 @@ from fastgd.kernels.cpu.compile_ahead import NEEDED, compile_parts, on_disk, tim
 
 # all others need the first; then what takes longest, so that no process waits at the end
 PARTS = (
-    "moments", "fit_by_fit", "batches", "packs", "rule_packs", "solve", "targets", "standardize", "least", "invert", "rates", "find_kept",
+    "moments", "join", "fit_by_fit", "batches", "packs", "rule_packs", "solve", "targets", "standardize", "least", "invert", "rates",
+    "find_kept",
 )  # fmt: skip
 DTYPES = ("float64", "float32")  # what one version serves is at hand when the second type comes
 

@@ -7,6 +7,7 @@ import numpy as np
 from ..kernels.cpu import compile_ahead
 from ..planning.compress_job import CompressJob
 from ..results.moments import Moments
+from .long_fits import parts_of_moments
 from .moments import compress_groups
 from .pool import Control, Run
 
@@ -14,7 +15,7 @@ from .pool import Control, Run
 def run(job: CompressJob, control: Control, go: Run) -> None:
     """Compress the data of a job into `job.moments`."""
     problem, order = job.problem, job.order
-    compile_ahead.compile_parts(problem.dtype, {"moments"} | ({"find_kept"} if problem.may_lose_samples else set()))
+    compile_ahead.compile_parts(problem.dtype, parts_of_moments(problem) | ({"find_kept"} if problem.may_lose_samples else set()))
     grams, others, n_grams = [], [], 0
     for group in compress_groups(problem, order, job.plan, control, go):
         if control.cancel[0]:

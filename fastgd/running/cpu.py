@@ -23,6 +23,7 @@ from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, s
 from .explaining import explain, explain_later, looked_at, note
 from .groups import Group, gather_group, spread, take_scratch
 from .least_values import find_least_values
+from .long_fits import parts_of_moments
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, unscale_results
@@ -50,11 +51,12 @@ def _compile(job: FitJob, cuts_anew: bool) -> None:
     """
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments:
-        parts.add("moments")
+        parts |= parts_of_moments(problem)
     in_packs = job.batches is None and plan.algorithm == MOMENTS and cpu.runs_in_packs(problem.n_parameters)
     plain = _is_plain(job)
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
-    parts |= {"packs" if plain else "rule_packs"} if in_packs else set()
+    fill_a_pack = job.order.n_fits >= smallest or problem.n_features == 1  # whose packs can be smaller
+    parts |= {"packs" if plain else "rule_packs"} if in_packs and fill_a_pack else set()
     parts |= (
         {"batches"} if job.batches is not None else {"fit_by_fit"} if not in_packs or cuts_anew or _leaves_some(job, smallest) else set()
     )

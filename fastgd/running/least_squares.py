@@ -19,6 +19,7 @@ from ..kernels.cpu import compile_ahead, unscale
 from ..planning.solve_job import SolveJob
 from .centring import Centred, center_group
 from .groups import Group, gather_group, indices, spread, take_scratch
+from .long_fits import parts_of_moments
 from .minimisers import LastMatrices, Minimisers, Shared, minimise, most_condition
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
@@ -55,6 +56,7 @@ def _notes(job: SolveJob) -> bool:
 def _compile(job: SolveJob) -> None:
     """Compile or load the kernels that the job needs, before the threads start."""
     parts = ({"solve"} if job.plan.algorithm == MOMENTS else set()) | ({"standardize"} if job.standardize else set())
+    parts |= parts_of_moments(job.problem) if parts or _notes(job) else set()
     parts |= {"find_kept"} if job.problem.may_lose_samples or not job.plan.needs_moments else set()
     compile_ahead.compile_parts(job.problem.dtype, parts | ({"invert"} if _notes(job) else set()))
 

@@ -26,9 +26,10 @@ from ..data.problem import Problem
 from ..data.ragged import GroupProblem
 from ..input.float_mode import set_ieee_mode
 from ..kernels.chunk import NEGATIVE, NOT_FINITE, Samples
-from ..planning.plan import MOMENTS_BYTES, THREADS_NS, Plan
+from ..planning.plan import THREADS_NS, Plan
 from . import pieces
 from .groups import Group, gather, gather_group, given_group, indices, samples_of_grams, select
+from .long_fits import length_of_part
 from .pool import Control, Run, Task, cut
 
 FindKept = Callable[[Samples, bool, bool, np.ndarray], tuple[np.ndarray, np.ndarray]]  # as kernels.reference.kept.find_kept
@@ -308,8 +309,8 @@ def _compress(
         from ..kernels.cpu import compile_ahead
 
         compile_ahead.compile_parts(problem.dtype, {"targets"})
-    length = cpu.RANGE
-    while (together or -(-n // length) * 8 * (size + 1) * (size + 4) > MOMENTS_BYTES) and length < n:
+    length = cpu.RANGE if n <= cpu.RANGE else length_of_part(problem)
+    while together and length < n:
         length *= 2
     starts = np.arange(0, n, length, dtype=np.int64)
     parts = len(starts)

@@ -20,6 +20,7 @@ from ..planning.job import FitJob
 from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, set_safe_rates
 from .least_values import find_least_values
+from .long_fits import parts_of_moments
 from .moments import at_once, read_group
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, unscale_results
@@ -32,7 +33,9 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         require_kernels("standardize=True" if job.standardize else "lr=None")
         from ..kernels.cpu import compile_ahead
 
-        parts = {"moments"} | ({"rates"} if job.rates is None else set()) | ({"standardize"} if job.standardize else set())
+        parts = (
+            parts_of_moments(job.problem) | ({"rates"} if job.rates is None else set()) | ({"standardize"} if job.standardize else set())
+        )
         parts |= {"find_kept"} if job.problem.nan_policy == "omit" else set()
         compile_ahead.compile_parts(job.problem.dtype, parts)
     if job.least_needed:

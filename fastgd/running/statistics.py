@@ -27,6 +27,7 @@ from ..planning.plan import STACK_NUMBERS
 from ..planning.statistics_job import StatisticsJob
 from .elimination import MARGIN, Inverses, invert_records
 from .groups import Group
+from .long_fits import parts_of_moments
 from .moments import compress_groups
 from .pool import Control, Run, cut
 from .samples import distinct_rows, read_samples
@@ -42,7 +43,7 @@ def run(job: StatisticsJob, control: Control, go: Run) -> None:
     problem = job.problem
     if not job.facts:
         begin(job)
-        parts = {"invert"} | ({"find_kept"} if problem.given is None and problem.may_lose_samples else set())
+        parts = {"invert"} | parts_of_moments(problem) | ({"find_kept"} if problem.given is None and problem.may_lose_samples else set())
         compile_ahead.compile_parts(problem.dtype, parts)
         for group in compress_groups(problem, job.order, job.plan, control, go):
             if control.cancel[0]:

@@ -29,7 +29,7 @@ from .moments.samples import find_shifts as _find_shifts
 from .moments.standardize import unscale
 from .packs.descend_packs import descend_packs, descend_rule_packs
 from .packs.least import least_values as _least_values
-from .packs.plain_epochs import MOST_UNROLLED
+from .packs.plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED
 from .packs.state import SMALLEST_PACK
 from .records import Moments, moments_scratch_bytes, no_weighing, record_bytes, stream_scratch_bytes, targets_scratch_bytes
 from .solving import solve as _solve
@@ -172,10 +172,11 @@ def descend(
     plain: as in `is_plain`, of these fits and more.
     """
     given = _given(chunk, moments, gram_index, target_index)
-    if runs_in_packs(chunk.w.shape[1]) and (chunk.algorithm == MOMENTS).any():
+    m, size = chunk.w.shape
+    fill_a_pack = m >= smallest_pack(chunk.X.dtype, size, chunk.tol, plain)
+    if fill_a_pack and runs_in_packs(size) and (chunk.algorithm == MOMENTS).any():
         _descend_in_packs(plain, False, least_needed, chunk, given, cancel, progress, complete)
         return
-    m = len(chunk.w)
     begin = np.full((m, 3), NOT_RUN)
     begin[:, 0] = np.arange(m)
     complete(begin[:, 0])
@@ -285,7 +286,7 @@ def is_plain(rule: UpdateRule, columns: Iterable[np.ndarray]) -> bool:
 
 def smallest_pack(dtype: np.dtype, n_parameters: int, tol: float, plain: bool) -> int:
     """How many fits a pack has at least; fewer run one by one. plain: as in `is_plain`."""
-    if plain and tol < 0 and dtype == np.float32 and n_parameters <= MOST_UNROLLED:
+    if plain and tol < 0 and n_parameters <= (MOST_UNROLLED if dtype == np.float32 else MOST_UNROLLED_DOUBLED):
         return 1
     return SMALLEST_PACK[min(n_parameters, len(SMALLEST_PACK) - 1)]
 

@@ -64,9 +64,10 @@ OF_ALL = OF_FIT | {
     "solve": 1,
     "invert": 1,
 }
-PARTS = frozenset(("moments", "rates", "least", "packs", "rule_packs", "fit_by_fit"))  # of the kernels of `fit`
+PARTS = frozenset(("moments", "join", "rates", "least", "packs", "rule_packs", "fit_by_fit"))  # of the kernels of `fit`
 NEEDED = {  # the kernels of each part
-    "moments": ("compress", "join"),
+    "moments": ("compress",),
+    "join": ("join",),  # of fits that are compressed in parts
     "rates": ("largest_eigenvalues",),
     "least": ("least_values",),
     "packs": ("descend_packs",),
@@ -75,9 +76,9 @@ NEEDED = {  # the kernels of each part
     "batches": ("descend_batches", "sort_order"),
     "targets": ("compress_targets",),
     "find_kept": ("find_kept",),
-    "standardize": ("compress", "join", "standardize", "unscale"),
-    "solve": ("compress", "join", "find_shifts", "solve"),
-    "invert": ("compress", "join", "invert"),
+    "standardize": ("compress", "standardize", "unscale"),
+    "solve": ("compress", "find_shifts", "solve"),
+    "invert": ("compress", "invert"),
 }
 _done: set[tuple[str, np.dtype]] = set()
 
@@ -133,9 +134,9 @@ def time_to_compile() -> str:
 def compile_fit(dtype: np.dtype, parts: Iterable[str]) -> None:
     """Run the kernels of these parts of `fit` once.
 
-    "moments"; safe "rates" and the "least" values, from them; "packs" of fits of plain SGD, and
-    "rule_packs" of other rules; "fit_by_fit" for all other fits. What is left out is compiled or
-    loaded when it is first needed.
+    "moments", and "join" for those of long fits; safe "rates" and the "least" values, from them;
+    "packs" of fits of plain SGD, and "rule_packs" of other rules; "fit_by_fit" for all other fits.
+    What is left out is compiled or loaded when it is first needed.
     """
     moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
     for array in (moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents):
@@ -144,6 +145,8 @@ def compile_fit(dtype: np.dtype, parts: Iterable[str]) -> None:
     for part in sorted(parts):
         if part == "moments":
             _compress_one(dtype)
+        elif part == "join":
+            join(moments.gram, moments.target, moments.exponents, moments.weighing, 1)
         elif part == "rates":
             moments.largest_eigenvalues(0, 1, cancel)
         elif part == "least":
@@ -251,5 +254,4 @@ def _compress_one(dtype: np.dtype) -> tuple[Moments, np.ndarray, np.ndarray]:
     """The moments of one sample: (moments, cancel flag, counter)."""
     moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
     compress_fits(_one_sample(dtype), False, moments, cancel)
-    join(moments.gram, moments.target, moments.exponents, moments.weighing, 1)
     return moments, cancel, counter

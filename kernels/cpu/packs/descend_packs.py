@@ -18,7 +18,7 @@ from ..simd.compiling import kernel
 from ..simd.lanes import LANES
 from ..simd.scalars import fence, is_double
 from .least import addresses_of_least, make_least_scratch
-from .plain_epochs import MOST_UNROLLED
+from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED
 from .results import hand_over
 from .rule_state import N_VALUES
 from .run_pack import CANCELLED, NOT_FINITE, RUN, run_pack
@@ -61,7 +61,7 @@ def _descending(plain: bool):
         fits, count = new_zeros(LANES, np.int64), 0  # of the pack that is being filled
         smallest = SMALLEST_PACK[min(size, len(SMALLEST_PACK) - 1)]
         if plain:
-            smallest = 1 if not doubled and tol < 0.0 and size <= MOST_UNROLLED else smallest
+            smallest = 1 if tol < 0.0 and size <= (MOST_UNROLLED_DOUBLED if doubled else MOST_UNROLLED) else smallest
         smallest = 1 if from_samples else smallest  # fit_by_fit.py needs records
         records = Records(
             address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing),

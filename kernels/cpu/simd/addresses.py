@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 _WORD = ir.IntType(64)
@@ -28,7 +27,7 @@ class Address(types.Type):
 @register_model(Address)
 class _AddressModel(models.PrimitiveModel):
     def __init__(self, manager, numba_type):
-        super().__init__(manager, numba_type, ir.PointerType(ir.IntType(8)))
+        super().__init__(manager, numba_type, ir.PointerType(manager[numba_type.dtype].get_data_type()))
 
 
 def of_floats(kind: types.Type) -> bool:
@@ -43,12 +42,12 @@ def of_numbers(kind: types.Type) -> bool:
 
 def pointer_to(context, builder, kind: types.Type, value, index, llvm_type):
     """An LLVM pointer, of type `llvm_type`, to number `index` of a flat array."""
-    element = context.get_data_type(kind.dtype)
-    if isinstance(kind, types.Array):
-        begin = cgutils.create_struct_proxy(kind)(context, builder, value=value).data
-    else:
-        begin = builder.bitcast(value, ir.PointerType(element))
+    begin = _begin_of(context, builder, kind, value) if isinstance(kind, types.Array) else value
     return builder.bitcast(builder.gep(begin, [index]), ir.PointerType(llvm_type))
+
+
+def _begin_of(context, builder, kind: types.Array, value):
+    return builder.extract_value(value, context.data_model_manager[kind].get_field_position("data"))
 
 
 @intrinsic
@@ -58,8 +57,7 @@ def address(typing_context, array):
         return None
 
     def generate(context, builder, signature, args):
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0]).data
-        return builder.bitcast(data, ir.PointerType(ir.IntType(8)))
+        return _begin_of(context, builder, signature.args[0], args[0])
 
     return Address(array.dtype)(array), generate
 
@@ -72,7 +70,7 @@ def further(typing_context, begin, count):
 
     def generate(context, builder, signature, args):
         moved = context.cast(builder, args[1], signature.args[1], types.intp)
-        return pointer_to(context, builder, signature.args[0], args[0], moved, ir.IntType(8))
+        return builder.gep(args[0], [moved])
 
     return begin(begin, count), generate
 

@@ -15,6 +15,8 @@ from numba import types
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering, NopythonTypeInference
 
+from .terse import Lower
+
 _find = types.Function.get_call_type
 _found: dict[Any, Any] = {}
 
@@ -54,10 +56,11 @@ class InferTypes(NopythonTypeInference):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class Lower(NativeLowering):
-    """Numba's pass, which remembers."""
+class LowerTersely(NativeLowering):
+    """Numba's pass, which remembers and writes less."""
 
     _name = "fastgd_lower"
+    lowering_class = Lower
 
     def run_pass(self, state: Any) -> bool:
         """Write LLVM's code of one function."""

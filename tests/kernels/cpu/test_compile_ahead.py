@@ -278,6 +278,7 @@ X, y = rng.normal(size=(70, 30, 3)).astype("float32"), rng.normal(size=(70, 30))
 gaps, weights = X.copy(), np.ones((70, 30), "float32")
 gaps[::7, 2, 1], weights[:, 4] = np.nan, 0
 wide, wide_y = rng.normal(size=(3, 100, 40)).astype("float32"), rng.normal(size=(3, 100)).astype("float32")
+long = rng.normal(size=(70_000, 2)).astype("float32")
 SGD, fit, solve = fastgd.SGD(momentum=0.5), fastgd.fit, fastgd.solve
 lr = dict(lr=0.01, epochs=3, threads=2)
 of_numpy = dict(epochs=2, backend="numpy")
@@ -295,6 +296,15 @@ calls = {
     "few samples, safe rates": lambda: fit(X[:, :5], y[:, :5], epochs=3, threads=2),
     "few samples, weights": lambda: fit(X[:, :5], y[:, :5], sample_weight=weights[:, :5], **lr),
     "weights": lambda: fit(X, y, sample_weight=weights, **lr),
+    "one fit": lambda: fit(X[:1], y[:1], **lr),
+    "one fit, float64": lambda: fit(X[:1].astype(float), y[:1].astype(float), **lr),
+    "one fit, two columns, float64": lambda: fit(X[:1, :, :2].astype(float), y[:1].astype(float), **lr),
+    "long": lambda: fit(long, long[:, 0], **lr),
+    "long, standardize": lambda: fit(long, long[:, 0], standardize=True, **lr),
+    "long, missing": lambda: fit(np.where(long > 3, np.nan, long), long[:, 0], nan_policy="omit", **lr),
+    "long, solve": lambda: solve(long, long[:, 0], threads=2),
+    "long, stats": lambda: solve(long, long[:, 0], intercept=True, stats=True, threads=2).summary(),
+    "long, NumPy, safe rates": lambda: fit(long, long[:, 0], **of_numpy),
     "weights of all": lambda: fit(X, y, sample_weight=weights[0], **lr),
     "missing": lambda: fit(gaps, y, nan_policy="omit", **lr),
     "missing, shared": lambda: fit(gaps[0], y, nan_policy="omit", **lr),
@@ -350,5 +360,21 @@ def test_a_first_fit_loads_no_more_than_it_needs():
     first, kernels, second, later = map(ast.literal_eval, done.stdout.splitlines())
     assert first == [fastgd.Status.COMPLETED] * 2
     assert second == [fastgd.Status.DIVERGED] * 2
-    assert kernels == ["compress", "descend_packs", "join"]
+    assert kernels == ["compress", "descend_packs"]  # `join` is for long fits
     assert later == sorted([*kernels, "descend"])
+
+
+def test_fits_that_are_too_few_for_a_pack_load_no_kernel_of_packs():
+    few = (
+        ONLY_WHAT_IS_NEEDED.partition("said = []")[0]
+        + """
+X = np.random.default_rng(0).normal(size=(1, 30, 4))
+print(fastgd.fit(X, X.sum(axis=-1), lr=0.1, epochs=3, excess_loss=False).status.tolist())
+print(loaded())
+"""
+    )
+    done = run_python(few)
+    assert done.returncode == 0, done.stderr
+    status, kernels = map(ast.literal_eval, done.stdout.splitlines())
+    assert status == [fastgd.Status.COMPLETED]
+    assert kernels == ["compress", "descend"]
