@@ -46,6 +46,20 @@ def test_alone_and_in_a_batch(data, name, settings):
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
+def test_packs_of_one_matrix(name):
+    """Of several X with many targets each, and of decays that change between packs or in one."""
+    rng = np.random.default_rng(1)
+    X, y = rng.standard_normal((3, 1, 30, 4)).astype(name), rng.standard_normal((3, 70, 30)).astype(name)
+    X[1, ..., 2] = 0
+    decay = np.repeat([0.0, 0.5, 0.0, 0.25, 0.0, 0.5], [20, 12, 32, 32, 64, 50]).reshape(3, 70)
+    for settings in ({}, {"intercept": True, "weight_decay": decay}, {"weight_decay": decay[::-1], "reduction": "sum"}):
+        together = fastgd.solve(X, y, **settings)
+        for i, j in np.ndindex(3, 70):
+            given = {key: value[i, j] if key == "weight_decay" else value for key, value in settings.items()}
+            same(together, fastgd.solve(X[i, 0], y[i, j], **given), (i, j))
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
 def test_threads_and_layouts(data, name):
     X, y = (np.concatenate([a] * 60).astype(name) for a in data)  # enough for a pool
     one = fastgd.solve(X, y, intercept=True, threads=1)

@@ -12,6 +12,7 @@ SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py", "test
 OFFSETS = ("tests/fit/test_solving_offsets.py",)
 ONE_FIT, SOLVE_PACK = "kernels/cpu/closed_form/one_fit.py", "kernels/cpu/closed_form/pack.py"
 RULES = ("tests/fit/test_rules.py",)
+ALIKE = ("tests/fit/test_solving_company.py",)
 LAYER = ("tests/kernels/cpu/simd/test_lanes.py", "tests/kernels/cpu/simd/test_masks.py", "tests/kernels/cpu/simd/test_addresses.py")
 TILES = ("tests/kernels/cpu/moments/test_register_tiles.py", "tests/kernels/cpu/moments/test_lane_sums.py")
 BLOCKS, SINGLE = ("tests/kernels/cpu/packs/test_run_pack.py",), ("tests/kernels/cpu/moments/test_single_feature.py",)
@@ -191,6 +192,17 @@ CPU_DEFECTS = (
     Defect(
         "pack: a lane is accepted by its neighbour", "kernels/cpu/solving.py", "solved >> lane & 1", "solved >> (lane ^ 1) & 1", OFFSETS
     ),
+    Defect(
+        "pack: the matrix of another X is kept", SOLVE_PACK, "    same = count_at(moments.gram_index, f) ==", "    same = 0 * f <=", ALIKE
+    ),
+    Defect(
+        "pack: the matrix of another decay is kept",
+        SOLVE_PACK,
+        "return same and get(moments.decay, f) ==",
+        "return same and 0.0 * f <=",
+        ALIKE,
+    ),
+    Defect("pack: a pack of several matrices is taken for one", SOLVE_PACK, "again = alike and before", "again = before", ALIKE),
     Defect("solve: a fit of low rank is settled", "kernels/cpu/solving.py", "rank[place] == size and ", "", SOLVE),
     Defect("solve: an ill-conditioned fit is settled", "kernels/cpu/solving.py", "condition[place] <= most and ", "", SOLVE),
     Defect("solve: what no float32 holds is settled", "kernels/cpu/solving.py", "_are_at_most(LARGE, w[place])", "1", SOLVE),

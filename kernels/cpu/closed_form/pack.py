@@ -6,8 +6,7 @@
 2. Matrices are packed by columns as in a record: entry (i, j), i ≤ j, is at j(j+1)/2 + i; row j of
    a factor L stands where column j of the matrix does.
 3. Lanes beyond the number of fits hold the first fit again, so that no lane computes on rubbish.
-4. A pack of one Gram matrix and one decay leaves A and its factor to the next pack, which uses them
-   where it has the same two: targets on one X.
+4. A pack of one Gram matrix and one decay leaves A and its factor to a next one of the same two.
 """
 
 from __future__ import annotations
@@ -118,10 +117,7 @@ def addresses_of(arrays):
 
 @part
 def _load_lane(lane, f, size, moments, again, scratch):
-    """Fill a lane with the moments of fit f and its powers of two; returns its rank.
-
-    again: the lane has its Gram matrix.
-    """
+    """Fill a lane with moments of f (again: not XᵀX) and its powers of two; returns its rank."""
     entries, wide = size * (size + 1) // 2, size * LANES
     planes = 2 if moments.doubled else 1
     g, record = count_at(moments.gram_index, f), count_at(moments.target_index, f)
@@ -252,7 +248,7 @@ def _factor(size, scratch):
 def _accept(size, limit, scratch):
     """The lanes whose D · Σ v_j is at most the limit; writes √v_j of the largest v_j, or 1."""
     matrix, factor, inverse = scratch.matrix, scratch.factor, scratch.x
-    total, largest = fill(0.0), fill(0.0)
+    total, largest = fill(0.0), fill(1.0)
     for j in range(size):
         square = fill(0.0)
         for i in range(j, size):
@@ -266,8 +262,7 @@ def _accept(size, limit, scratch):
         square = multiply(square, load(matrix, (j * (j + 1) // 2 + j) * LANES))
         total = add(total, square)
         largest = choose(below(largest, square), square, largest)
-    condition = root(largest)
-    store(scratch.condition, 0, choose(below(condition, fill(1.0)), fill(1.0), condition))
+    store(scratch.condition, 0, root(largest))
     return as_bits(at_most(multiply(total, fill(float(size))), fill(limit)))
 
 
