@@ -272,6 +272,8 @@ def main() -> None:
             columns = [f"{count:,}" for count in counts] + [f"{ratio:.3f}" for ratio in ratios[-1]]
             columns += _times(processes, asked.times, number, dtype) if asked.times else []
             print(f"| {words} | " + " | ".join(columns) + " |", flush=True)
+    if not ratios:
+        parser.error(f"no row holds {asked.cases!r}")
     print("geometric means of the instructions' ratios:", *np.round(np.exp(np.log(ratios).mean(axis=0)), 4))
 
 
