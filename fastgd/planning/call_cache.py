@@ -161,7 +161,7 @@ def key_of(arguments: Mapping[str, Any], options: Key | None) -> Key | None:
 
 
 def key_of_solve(arguments: Mapping[str, Any]) -> Key | None:
-    """The same of a call of `solve`."""
+    """What a call of `solve` has in common with calls that are like it; None: it is not remembered."""
     return _key(arguments, DATA, "solve")
 
 

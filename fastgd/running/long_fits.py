@@ -1,4 +1,4 @@
-"""Fits of so many samples that their moments are made in parts, which are joined then."""
+"""Long fits: moments are made of parts of their samples, which the kernel `join` adds."""
 
 from __future__ import annotations
 

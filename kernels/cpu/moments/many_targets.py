@@ -32,7 +32,7 @@ from .target_tiles import TARGETS, multiply_targets, multiply_targets_doubled
 from .tiles import fill_column, fill_tile, largest_of_tile, pad_tile, scale_tile, weigh_tile
 
 ROWS = 64  # columns of X, at most, whose sums are made at a time: their lanes are 128 KiB, or 256
-FEW_ROWS = 12  # the same of a single block: its lanes are written once, and stay in the first-level cache
+FEW_ROWS = 12  # of samples that are one block: lanes are written once, and stay in the first-level cache
 
 
 class _Side(NamedTuple):
