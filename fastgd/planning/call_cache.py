@@ -161,7 +161,7 @@ def key_of(arguments: Mapping[str, Any], options: Key | None) -> Key | None:
 
 
 def key_of_solve(arguments: Mapping[str, Any]) -> Key | None:
-    """What a call of `solve` has in common with calls that are like it; None: it is not remembered."""
+    """What a call of `solve` and calls that are like it have in common; None: not to be cached."""
     return _key(arguments, DATA, "solve")
 
 
