@@ -125,7 +125,8 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     if not cpu.runs_single_feature(samples):
         return False
     chunk, noted = make_chunk(job, samples, first, stop), looked_at(job, first, stop)
-    grams = cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter, _is_plain(job), noted - first if first else noted)
+    # a copy, too: for an array that is read-only, as `noted` is, the kernel would be compiled anew
+    grams = cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter, _is_plain(job), noted - first)
     if grams is None:
         return False
     job.buffers.scatter(first, stop, chunk)  # no fit has too few samples

@@ -8,7 +8,7 @@ import pytest
 import fastgd
 from fastgd.planning import plan
 from fastgd.running import cpu as runner
-from fastgd.running import moments, pieces
+from fastgd.running import long_fits, pieces
 from tests.support.fit_cases import NAMES, digest, make
 
 
@@ -25,7 +25,7 @@ def test_groups_of_a_sweep(name, one, monkeypatch):
     """One pair of data at a time, one item per task of compress, one fit per task of descend."""
     want = digest(grid_fit(name))
     monkeypatch.setattr(plan, "INLINE_NS", 0)
-    for module in (plan, moments) if one == "pair" else (plan, pieces, runner):
+    for module in (plan, long_fits) if one == "pair" else (plan, pieces, runner):
         monkeypatch.setattr(module, "MOMENTS_BYTES" if one == "pair" else "PIECE_NS", 1)
     for threads in (1, 2, 8):
         assert digest(grid_fit(name, threads=threads)) == want

@@ -14,7 +14,7 @@ from fastgd.kernels import cpu
 from fastgd.planning import job, plan
 from fastgd.planning.backends import BACKENDS
 from fastgd.running import cpu as runner
-from fastgd.running import moments
+from fastgd.running import long_fits
 from fastgd.running.moments import compress_groups, read_group
 from fastgd.running.pool import Control
 from tests.support.against_arbiter import same_bits
@@ -64,7 +64,7 @@ def test_ranges_of_a_long_fit(name, d, monkeypatch):
             assert_same(fastgd.fit(X, y, threads=threads, **settings), want)
         assert_same(fastgd.fit(X[1], y[1], **settings), want, lambda values: values[1])
     monkeypatch.setattr(cpu, "RANGE", 4096)
-    monkeypatch.setattr(moments, "MOMENTS_BYTES", 2000)  # longer ranges, since there is no room for the records of short ones
+    monkeypatch.setattr(long_fits, "MOMENTS_BYTES", 2000)  # longer ranges, since there is no room for the records of short ones
     assert_same(fastgd.fit(X, y, **settings), want)
 
 
